@@ -1,0 +1,61 @@
+# One command each: setup, quickstart, test, lint, benchmark. Every target builds the environment it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Package files on this machine that pip is told of are offered to uv as well.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
+MANIFESTS := pyproject.toml constraints.txt plugins/pangu-verl-cpu/pyproject.toml
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: setup quickstart test test-full test-verl lint format benchmark readme lock clean
+
+setup: $(VENV)/.runtime
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else "pangu-verl needs Python 3.11 or 3.12, found %d.%d; set PYTHON=..." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+
+$(VENV)/.runtime: $(BIN)/uv $(MANIFESTS)
+	$(INSTALL) --quiet --editable . --editable plugins/pangu-verl-cpu
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.runtime
+	$(INSTALL) --quiet --editable '.[dev]' --editable plugins/pangu-verl-cpu
+	@touch $@
+
+quickstart: $(VENV)/.runtime
+	$(BIN)/pangu-verl quickstart
+
+test: lint
+	$(PYTEST) -m 'not slow'
+
+test-full: lint
+	$(PYTEST)
+
+test-verl: $(VENV)/.development
+	$(BIN)/python benchmarks/verl_suite.py
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(VENV)/.development
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(VENV)/.runtime
+	$(BIN)/python benchmarks/systems/quickstart.py
+
+readme: $(VENV)/.runtime
+	$(BIN)/python benchmarks/readme_figures.py
+
+# The exact set, from the ranges in pyproject.toml, for what is installed now.
+lock: $(VENV)/.development
+	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | sed 's/+cpu//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist

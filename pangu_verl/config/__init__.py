@@ -1,0 +1,1 @@
+"""Hydra configurations that extend verl's own. Search path: ``pkg://pangu_verl.config``."""

@@ -1,0 +1,1 @@
+"""Adapters to the systems that pangu_verl extends."""

@@ -1,0 +1,101 @@
+"""Watches a run from the driver: a worker that dies or a reported failure ends the run, by name.
+
+verl takes the death of a rollout server for trajectories that did not arrive, and may end as if all were well. The
+supervisor wraps verl's task runner: it lists the run's named actors, notices the one that is gone, and stops the runner.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError
+
+from pangu_verl.integrations.verl.monitor import start_monitor
+
+_LOOK_EVERY_S = 1.0
+#: Ray names of the actors that a run cannot do without.
+_ESSENTIAL = re.compile(r"server|reward_loop_worker|agent_loop_worker|WorkerDict|TransferQueue", re.IGNORECASE)
+
+
+class Supervisor:
+    """Stands in for verl's task-runner class: ``run_ppo`` calls ``remote()`` and then ``run.remote(config)``."""
+
+    def __init__(self, task_runner_class: Any) -> None:
+        self._task_runner_class = task_runner_class
+        self._monitor: ray.actor.ActorHandle | None = None
+        self._runner: ray.actor.ActorHandle | None = None
+        self._thread: threading.Thread | None = None
+        self._known: dict[str, ray.actor.ActorHandle] = {}
+        #: Why the run was stopped, if it was.
+        self.failure: str | None = None
+        #: What the task runner recorded at the end.
+        self.facts: dict[str, Any] = {}
+
+    def remote(self) -> Supervisor:
+        self._monitor = start_monitor()
+        self._runner = self._task_runner_class.remote()
+        return self
+
+    @property
+    def run(self) -> Supervisor._Run:
+        return Supervisor._Run(self)
+
+    class _Run:
+        def __init__(self, supervisor: Supervisor) -> None:
+            self._supervisor = supervisor
+
+        def remote(self, config: Any) -> ray.ObjectRef:
+            supervisor = self._supervisor
+            assert supervisor._runner is not None
+            result = supervisor._runner.run.remote(config)
+            supervisor._thread = threading.Thread(target=supervisor._watch, args=(result,), daemon=True)
+            supervisor._thread.start()
+            return result
+
+    def settle(self) -> None:
+        """Wait until the watch has seen the end of the run."""
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _watch(self, result: ray.ObjectRef) -> None:
+        assert self._monitor is not None
+        while not ray.wait([result], timeout=_LOOK_EVERY_S)[0]:
+            self.failure = ray.get(self._monitor.failure.remote()) or self._dead_worker()
+            if self.failure is not None:
+                ray.kill(self._runner)
+                return
+        self.failure = ray.get(self._monitor.failure.remote())
+        self.facts = ray.get(self._monitor.facts.remote())
+
+    def _dead_worker(self) -> str | None:
+        living = {name for name in ray.util.list_named_actors() if _ESSENTIAL.search(name)}
+        gone = self._known.keys() - living
+        for name in sorted(gone):
+            reason = _reason_of_death(self._known[name])
+            if reason is not None:
+                return f"{name} died: {reason}"
+            del self._known[name]
+        for name in living - self._known.keys():
+            try:
+                self._known[name] = ray.get_actor(name)
+            except ValueError:
+                continue
+        return None
+
+
+def _reason_of_death(actor: ray.actor.ActorHandle) -> str | None:
+    """Ray's reason, or None if the actor lives or ended in good order."""
+    try:
+        ray.get(actor.__ray_ready__.remote(), timeout=30)
+    except RayActorError as error:
+        text = " ".join(str(error).split())
+        if "ray.kill" in text or "out of scope" in text or "INTENDED" in text:
+            return None
+        cause = re.search(r"(The actor is dead because|The actor died because of|Worker unexpectedly exits)[^.]*\.[^.]*", text)
+        return cause.group(0) if cause else text[:300]
+    except GetTimeoutError:
+        return None
+    return None

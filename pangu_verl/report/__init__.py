@@ -1,0 +1,25 @@
+"""The report of a training run: one HTML file, and the few numbers a command prints.
+
+    records      lines of JSON as a killed process left them
+    facts        run.json, key by key
+    validation   rows of validation/<step>.jsonl
+    run_folder   the folder as a whole
+    statistics   paired gain and its interval
+    comparison   first validation against last
+    summary      ``summarise``: the numbers for ``--json``
+    outcome      those numbers in plain words
+    samples      which answers to show
+    figures      inline SVG
+    page         ``build_report``: the HTML file
+
+Invariants: a report is made from whatever a run left behind, whole or not, and says what was missing; what could not
+be known is ``None`` or "unknown", never 0; text from a model is escaped. It imports neither verl, ray nor torch, and
+it trains and judges nothing: correctness is read from the rows.
+"""
+
+from __future__ import annotations
+
+from pangu_verl.report.page import build_report
+from pangu_verl.report.summary import RunSummary, summarise
+
+__all__ = ["RunSummary", "build_report", "summarise"]

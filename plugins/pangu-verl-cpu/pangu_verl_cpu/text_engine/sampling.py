@@ -1,0 +1,68 @@
+"""Draws the next token of every row and tells the log-probability with which it was drawn.
+
+Invariant: the log-probability belongs to the distribution that the token really came from (temperature, top-k and
+top-p applied), which is what an importance ratio needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from pangu_verl_cpu.text_engine.requests import Sampling
+
+
+def sample(
+    logits: torch.Tensor, samplings: Sequence[Sampling], generator: torch.Generator
+) -> tuple[list[int], list[float]]:
+    """Tokens and log-probabilities for ``logits`` of shape (rows, vocabulary), one ``Sampling`` per row."""
+    rows_by_kind: dict[tuple[float, float, int], list[int]] = defaultdict(list)
+    for row, sampling in enumerate(samplings):
+        rows_by_kind[(sampling.temperature, sampling.top_p, sampling.top_k)].append(row)
+
+    tokens, log_probs = [0] * len(samplings), [0.0] * len(samplings)
+    for (temperature, top_p, top_k), rows in rows_by_kind.items():
+        scores = logits if len(rows) == len(samplings) else logits[rows]
+        drawn, drawn_log_probs = _sample_alike(scores.float(), temperature, top_p, top_k, generator)
+        for row, token, log_prob in zip(rows, drawn.tolist(), drawn_log_probs.tolist(), strict=True):
+            tokens[row], log_probs[row] = token, log_prob
+    return tokens, log_probs
+
+
+def _sample_alike(
+    scores: torch.Tensor, temperature: float, top_p: float, top_k: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if temperature == 0:
+        drawn = scores.argmax(dim=-1)
+    else:
+        scores = _warpers(temperature, top_p, top_k)(None, scores)
+        drawn = _inverse_transform(scores, generator)
+    chosen = scores.gather(1, drawn[:, None]).squeeze(1)
+    return drawn, chosen - scores.logsumexp(dim=-1)
+
+
+def _warpers(temperature: float, top_p: float, top_k: int) -> LogitsProcessorList:
+    warpers = LogitsProcessorList()
+    if temperature != 1.0:
+        warpers.append(TemperatureLogitsWarper(temperature))
+    if top_k > 0:
+        warpers.append(TopKLogitsWarper(top_k))
+    if top_p < 1.0:
+        warpers.append(TopPLogitsWarper(top_p))
+    return warpers
+
+
+def _inverse_transform(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One uniform number per row instead of torch.multinomial's one per token: on a CPU the latter costs as much as
+    the model itself (64 rows of 49,152 tokens: about 65 ms)."""
+    cumulative = torch.softmax(scores, dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    uniform = torch.rand(len(scores), 1, generator=generator, dtype=torch.float64)
+    # The largest double under 1 times the total can still round up to the total: stay inside.
+    threshold = (uniform * cumulative[:, -1:]).clamp(max=math.nextafter(1.0, 0.0))
+    drawn = torch.searchsorted(cumulative, threshold, right=True).squeeze(1)
+    last_possible = (scores > -math.inf).to(torch.int8).cumsum(dim=-1).argmax(dim=-1)
+    return torch.minimum(drawn, last_possible)
