@@ -35,7 +35,7 @@ test-full: lint
 	$(PYTEST)
 
 test-verl: $(VENV)/.development
-	$(BIN)/python benchmarks/verl_suite.py
+	$(BIN)/python tests/compatibility/verl_suite.py
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use. Without ``--debug`` an error is one l
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,7 @@ def quickstart(
 
         folder = run_dir or new_run_folder("quickstart")
         order = job.Job(folder=folder, model=model, seed=seed, resume=resume, overrides=context.args)
-        return job.run(order, Console(stderr=as_json))
+        return job.run(order, _console(as_json))
 
     result = _run(work, debug)
     if as_json:
@@ -109,6 +110,11 @@ def report(
     print(json.dumps({**summary, "report": str(page)}) if as_json else f"report: {page}")
 
 
+def _console(as_json: bool) -> Console:
+    """Progress goes to a descriptor of its own: while verl trains, standard output and error go to the run's log."""
+    return Console(file=os.fdopen(os.dup(2 if as_json else 1), "w"))
+
+
 def _run(work: Callable[[], Result], debug: bool) -> Result:
     try:
         return work()
@@ -123,7 +129,8 @@ def _run(work: Callable[[], Result], debug: bool) -> Result:
     except Exception as error:
         if debug:
             raise
-        print(f"pangu-verl: {type(error).__name__}: {' '.join(str(error).split())[:500]} (--debug shows where)", file=sys.stderr)
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        print(f"pangu-verl: {what} (--debug shows where)", file=sys.stderr)
         raise typer.Exit(1) from None
 
 

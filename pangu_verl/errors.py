@@ -23,3 +23,8 @@ class RunFailed(PanguError):
     """The input was sound and the run failed all the same: a worker died, a disk is full."""
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its class where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

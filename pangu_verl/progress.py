@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 from rich.console import Console
@@ -41,7 +40,9 @@ class RunProgress:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ended.set()
         self._thread.join()
 
@@ -68,45 +69,63 @@ class RunProgress:
         if self._console.is_terminal:
             self._progress.stop()
 
-    def _bar(self) -> Callable[[int, dict[str, Any]], None]:
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=self._console)
+    def _bar(self) -> Callable[[int, dict[str, float]], None]:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            # What others print goes where they send it, not above the bar.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         task = self._progress.add_task("starting, then validating before training", total=self._steps)
         self._progress.start()
 
-        def show(step: int, metrics: dict[str, Any]) -> None:
+        def show(step: int, metrics: dict[str, float]) -> None:
             self._progress.update(task, completed=step, description=describe(step, metrics))
 
         return show
 
-    def _lines(self, step: int, metrics: dict[str, Any]) -> None:
+    def _lines(self, step: int, metrics: dict[str, float]) -> None:
         self._console.print(f"step {step}/{self._steps}: {describe(step, metrics)}", highlight=False)
 
-    def _new_steps(self) -> list[tuple[int, dict[str, Any]]]:
+    def _new_steps(self) -> list[tuple[int, dict[str, float]]]:
         try:
-            lines = self._metrics.read_text().splitlines(keepends=True)
-        except FileNotFoundError:
+            whole_lines = self._metrics.read_bytes().split(b"\n")[:-1]
+        except OSError:
             return []
-        whole = [line for line in lines if line.endswith("\n")]
-        fresh = [json.loads(line) for line in whole[self._shown :]]
-        self._shown = len(whole)
-        for entry in fresh:
-            self._note_time(entry["data"])
-        return [(entry["step"], entry["data"]) for entry in fresh]
+        fresh = [entry for line in whole_lines[self._shown :] if (entry := _parse_line(line)) is not None]
+        self._shown = len(whole_lines)
+        for _, metrics in fresh:
+            self._note_time(metrics)
+        return fresh
 
-    def _note_time(self, metrics: dict[str, Any]) -> None:
+    def _note_time(self, metrics: dict[str, float]) -> None:
         now_s = time.monotonic()
         step_s = metrics.get("timing_s/step")
         if step_s is None:
             return
         # A validation after the step is reported with it, and is not training.
-        ended_s = now_s - float(metrics.get("timing_s/testing", 0.0))
+        ended_s = now_s - metrics.get("timing_s/testing", 0.0)
         if self._first_step_began_s is None:
-            self._first_step_began_s = ended_s - float(step_s)
+            self._first_step_began_s = ended_s - step_s
         self._last_step_ended_s = ended_s
 
 
-def describe(step: int, metrics: dict[str, Any]) -> str:
+def _parse_line(line: bytes) -> tuple[int, dict[str, float]] | None:
+    """Step and metrics of one line; a value that is no number (verl writes nan as null) is absent."""
+    try:
+        entry = json.loads(line)
+        step, data = int(entry["step"]), entry["data"].items()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return step, {key: value for key, value in data if isinstance(value, int | float)}
+
+
+def describe(step: int, metrics: dict[str, float]) -> str:
     """One step in a few words."""
     parts = []
     if "critic/score/mean" in metrics:

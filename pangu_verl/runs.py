@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 import psutil
 
-from pangu_verl.errors import WrongUse
+from pangu_verl.errors import WrongUse, first_line
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -27,19 +28,34 @@ _RECORDED_PACKAGES = ("pangu-verl", "pangu-verl-cpu", "verl", "torch", "transfor
 
 
 class Run:
-    """A run folder that this process writes."""
+    """A run folder that this process writes. A resumed run has to agree with the earlier one in ``identity``."""
 
-    def __init__(self, folder: Path, *, name: str, resume: bool, facts: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        resume: bool,
+        facts: Mapping[str, Any] | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder.resolve()
         self.resumed = resume
         _check_folder(self.folder, resume)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._started_s = time.monotonic()
         previous = self._read() if resume else {}
-        self._earlier_seconds = float(previous.get("total_seconds") or 0)
+        identity = {"name": name, **(identity or {})}
+        for fact, value in identity.items():
+            if previous.get(fact, value) != value:
+                raise WrongUse(
+                    f"--resume: {folder} was run with {fact} {previous[fact]!r}, not {value!r}; name the same"
+                )
+        _make_folder(self.folder)
+        self._started_s = time.monotonic()
+        earlier_seconds = previous.get("total_seconds")
+        self._earlier_seconds = float(earlier_seconds) if isinstance(earlier_seconds, int | float) else 0.0
         self.record: dict[str, Any] = {
             **previous,
-            "name": name,
+            **identity,
             "command": ["pangu-verl", *sys.argv[1:]],
             "started_at": previous.get("started_at") or datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": _commit(),
@@ -54,17 +70,37 @@ class Run:
         seconds = self._earlier_seconds + time.monotonic() - self._started_s
         self.record |= {"failure": None, **facts, "status": status, "total_seconds": round(seconds, 1)}
         temporary = self.folder / "run.json.new"
-        temporary.write_text(json.dumps(self.record, indent=2) + "\n")
-        os.replace(temporary, self.folder / "run.json")
+        try:
+            temporary.write_text(json.dumps(self.record, indent=2) + "\n")
+            os.replace(temporary, self.folder / "run.json")
+        except OSError:
+            # A run that fails for want of disk cannot record it; the error that ended it must not be lost for that.
+            if status in ("running", "finished"):
+                raise
 
     def _read(self) -> dict[str, Any]:
         path = self.folder / "run.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            raise WrongUse(
+                f"--resume: {path} is damaged ({first_line(error)}); start afresh in a new folder"
+            ) from error
+        if not isinstance(found, dict):
+            raise WrongUse(f"--resume: {path} holds no record of a run; start afresh in a new folder")
+        return found
 
 
 def new_run_folder(name: str) -> Path:
     """``./runs/<time>-<name>``."""
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongUse(f"--run-dir {folder} cannot be made ({error.strerror}); name another folder") from error
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -90,9 +126,15 @@ def _versions() -> dict[str, str]:
 def _machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
-        "cores": len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count(),
+        "cores": _cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+def _cores() -> int | None:
+    """Cores that this process may use."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
 
 
 def _processor() -> str:
@@ -105,7 +147,16 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout that this package runs from; None for an installed wheel."""
-    answer = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip() or None
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return _git("rev-parse", "--verify", "HEAD")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git answers in this folder; None if it refuses or is not installed."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -24,4 +24,7 @@ def run(folder: Path, config_name: str, overrides: Sequence[str], *, resume: boo
     except PanguError as error:
         record.update("failed", failure=str(error))
         raise
+    except Exception as error:
+        record.update("failed", failure=f"{type(error).__name__}: {error}")
+        raise
     record.update("finished")

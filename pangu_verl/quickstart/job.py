@@ -7,11 +7,13 @@ in a state from which ``--resume`` goes on.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
 from rich.console import Console
 
 from pangu_verl.errors import PanguError
@@ -43,7 +45,9 @@ def run(job: Job, console: Console) -> dict[str, Any]:
     """Run the job and return the summary that ``--json`` prints."""
     from pangu_verl.report import build_report, summarise
 
-    record = Run(job.folder, name="quickstart", resume=job.resume, facts={"model": job.model, "seed": job.seed})
+    _compose(job, [])  # A wrong override is told before a folder is made or a model fetched.
+    identity = {"model": job.model, "seed": job.seed}
+    record = Run(job.folder, name="quickstart", resume=job.resume, identity=identity)
     try:
         _train(job, record, console)
     except KeyboardInterrupt:
@@ -66,34 +70,52 @@ def _train(job: Job, record: Run, console: Console) -> None:
     train_rows, validation_rows = (TRAIN_ROWS, VALIDATION_ROWS) if job.model != "tiny" else (256, 64)
     train_file, validation_file = write_problems(record.folder / "data", train_rows, validation_rows, job.seed)
 
-    # verl and torch are imported from here on, after the backend has set its environment.
-    from pangu_verl.integrations.verl import configuration, launch
+    from pangu_verl.integrations.verl import launch
+    from pangu_verl.integrations.verl.configuration import whole_number
 
-    config = configuration.compose(
-        "quickstart_tiny" if job.model == "tiny" else "quickstart",
+    config = _compose(
+        job,
         [
-            f"data.train_files={train_file}",
-            f"data.val_files={validation_file}",
-            f"actor_rollout_ref.model.path={model}",
+            _override("data.train_files", train_file),
+            _override("data.val_files", validation_file),
+            _override("actor_rollout_ref.model.path", model),
             f"actor_rollout_ref.rollout.seed={job.seed}",
             f"actor_rollout_ref.actor.data_loader_seed={job.seed}",
             f"data.seed={job.seed}",
-            *job.overrides,
         ],
     )
     launch.place_in_run_folder(config, record)
-    steps = int(config.trainer.total_training_steps)
+    steps = whole_number(config, "trainer.total_training_steps")
     console.print(f"training {steps} steps in verl; the first lines take a minute or two", highlight=False)
-    with RunProgress(record.folder, steps, console) as progress:
-        facts = launch.train(config, record, quiet=True)
-    trained_s = float(record.record.get("train_seconds") or 0) * job.resume + progress.train_seconds
+    progress = RunProgress(record.folder, steps, console)
+    try:
+        with progress:
+            facts = launch.train(config, record, quiet=True)
+    finally:
+        _record_use(record, progress)
     servers = facts.get("servers") or [None]
-    record.update(
-        "finished",
-        train_seconds=round(trained_s, 1),
-        peak_pss_gib=round(progress.peak_pss_gib, 2),
-        engine=servers[0],
-    )
+    record.update("finished", engine=servers[0])
+
+
+def _compose(job: Job, overrides: Sequence[str]) -> DictConfig:
+    """The job's configuration; also sets the backend's environment, which has to come before verl and torch."""
+    from pangu_verl.integrations.verl import configuration
+
+    name = "quickstart_tiny" if job.model == "tiny" else "quickstart"
+    return configuration.compose(name, [*overrides, *job.overrides])
+
+
+def _override(key: str, text: object) -> str:
+    """Text as Hydra takes it literally, whatever a path may hold."""
+    quoted = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + (match[2] and "\\'"), str(text))
+    return f"{key}='{quoted}'"
+
+
+def _record_use(record: Run, progress: RunProgress) -> None:
+    """What the job used so far, sessions before this one included; kept for a run that is interrupted as well."""
+    trained_s = float(record.record.get("train_seconds") or 0) + progress.train_seconds
+    peak_gib = max(float(record.record.get("peak_pss_gib") or 0), progress.peak_pss_gib)
+    record.record |= {"train_seconds": round(trained_s, 1), "peak_pss_gib": round(peak_gib, 2)}
 
 
 def _prepare_model(job: Job, folder: Path) -> str:

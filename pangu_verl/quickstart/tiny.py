@@ -6,14 +6,17 @@ shows that everything runs; it is not meant to get good.
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from pangu_verl.quickstart.problems import problems
 
+_LESSON_ROWS = 1_024
 _START, _END, _PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -21,8 +24,9 @@ _CHAT_TEMPLATE = (
 )
 
 
-def make_tiny_model(folder: Path, *, seed: int = 0, lessons: int = 60) -> Path:
+def make_tiny_model(folder: Path, *, seed: int = 0, lessons: int = 150) -> Path:
     """Write a Hugging Face model folder of about 200,000 parameters and return it."""
+    logging.disable_progress_bar()
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
@@ -61,10 +65,11 @@ def _teach_the_format(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, lessons: int, rows_per_lesson: int = 32
 ) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    rows = problems("train", lessons * rows_per_lesson, seed)
+    rows = list(problems("train", _LESSON_ROWS, seed))
+    draw = random.Random(seed)
     for _ in range(lessons):
         texts, answers = [], []
-        for row in (next(rows) for _ in range(rows_per_lesson)):
+        for row in draw.sample(rows, rows_per_lesson):
             prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
             answer = str(row["reward_model"]["ground_truth"]) + _END  # type: ignore[index]
             texts.append(prompt + answer)

@@ -7,7 +7,7 @@
     statistics   paired gain and its interval
     comparison   first validation against last
     summary      ``summarise``: the numbers for ``--json``
-    outcome      those numbers in plain words
+    outcome      those numbers in plain words; ``outcome_sentence``: the one that a command prints
     samples      which answers to show
     figures      inline SVG
     page         ``build_report``: the HTML file
@@ -19,7 +19,8 @@ it trains and judges nothing: correctness is read from the rows.
 
 from __future__ import annotations
 
+from pangu_verl.report.outcome import outcome_sentence
 from pangu_verl.report.page import build_report
 from pangu_verl.report.summary import RunSummary, summarise
 
-__all__ = ["RunSummary", "build_report", "summarise"]
+__all__ = ["RunSummary", "build_report", "outcome_sentence", "summarise"]

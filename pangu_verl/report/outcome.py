@@ -5,13 +5,14 @@ Invariant: a sentence claims no more than the numbers beside it; a gain whose in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pangu_verl.report.comparison import Comparison
+from pangu_verl.report.comparison import Comparison, compare
 from pangu_verl.report.facts import RunFacts
-from pangu_verl.report.run_folder import RunFolder
+from pangu_verl.report.run_folder import RunFolder, read_run_folder
 from pangu_verl.report.statistics import PairedGain
 from pangu_verl.report.wording import accuracy_digits, interval, number, percent, points, share
 
@@ -27,15 +28,21 @@ class Banner:
     command: str | None
 
 
+def outcome_sentence(run_dir: Path) -> str:
+    """The outcome of the run in ``run_dir`` in one sentence."""
+    folder = read_run_folder(run_dir)
+    return headline(folder, compare(folder))
+
+
 def headline(folder: RunFolder, comparison: Comparison) -> str:
     """The outcome in one sentence."""
     if comparison.gain:
         gain, digits = comparison.gain, accuracy_digits(comparison.gain)
         return (
-            f"Accuracy on {_rows(gain.pairs)} went from {share(gain.before, digits)} "
+            f"Accuracy on {_rows(gain.pairs, folder.facts)} went from {share(gain.before, digits)} "
             f"to {share(gain.after, digits)}: {points(gain)} points, 95% interval {interval(gain)}."
         )
-    rows = _rows(comparison.rows)
+    rows = _rows(comparison.rows, folder.facts)
     if comparison.before and comparison.after:
         return "Accuracy before and after cannot be compared: no validation row was judged both times."
     if comparison.accuracy_before is not None:
@@ -47,8 +54,14 @@ def headline(folder: RunFolder, comparison: Comparison) -> str:
     return _headline_of_training(folder)
 
 
-def _rows(count: int) -> str:
-    return f"{number(count)} validation row{'s' * (count != 1)}"
+def _rows(count: int, facts: RunFacts) -> str:
+    unseen = "unseen " * _is_unseen(facts)
+    return f"{number(count)} {unseen}validation row{'s' * (count != 1)}"
+
+
+def _is_unseen(facts: RunFacts) -> bool:
+    """The quickstart's generator shares nothing between training and validation, unless other files were named."""
+    return facts.name == "quickstart" and not any(_DATA_FILES.match(part) for part in facts.command)
 
 
 def _headline_of_training(folder: RunFolder) -> str:
@@ -114,4 +127,5 @@ def banner(facts: RunFacts, run_dir: Path) -> Banner | None:
     return Banner(kind="going", title=title, reason=facts.failure, advice=advice, command=command)
 
 
+_DATA_FILES = re.compile(r"\+{0,2}data\.(?:train|val)_files=")
 _VERB = {"interrupted": "was interrupted", "failed": "failed"}

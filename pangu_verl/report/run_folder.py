@@ -1,13 +1,14 @@
 """A run folder as it lies on disk: run.json, metrics.jsonl, validation/<step>.jsonl.
 
-Invariant: the folder is only read. Of several records of one step, as a resumed run writes them, the later wins metric
-by metric: a resume may log a validation under the step it starts from, and that must not hide the step's training.
+A resumed run keeps what its earlier sessions logged in metrics.001.jsonl, metrics.002.jsonl and so on. Invariant: the
+folder is only read. Of several records of one step, as a resumed run writes them, the later wins metric by metric: a
+resume may log a validation under the step it starts from, and that must not hide the step's training.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pangu_verl.report.records import as_number, read_json_lines, read_object
 from pangu_verl.report.validation import Validation, read_validation
 
 _VALIDATION_SCORE = re.compile(r"^val-core/(?P<source>.+)/(?:reward|acc)/mean@\d+$")
+_EARLIER_METRICS = re.compile(r"^metrics\.(\d{1,9})\.jsonl$", re.ASCII)
 _STEP_FILE = re.compile(r"^\d{1,9}\.jsonl$", re.ASCII)
 _EXPECTED = "a run folder holds run.json, metrics.jsonl and validation/<step>.jsonl"
 
@@ -68,14 +70,14 @@ def read_run_folder(run_dir: Path) -> RunFolder:
     if not run_dir.is_dir():
         came = "is not a folder" if run_dir.exists() else "does not exist"
         raise WrongUse(f"run folder '{run_dir}' {came}; {_EXPECTED}")
-    facts_path, metrics_path = run_dir / "run.json", run_dir / "metrics.jsonl"
-    if not facts_path.is_file() and not metrics_path.is_file():
+    facts_path, metrics_paths = run_dir / "run.json", _find_metrics_files(run_dir)
+    if not facts_path.is_file() and not metrics_paths:
         raise WrongUse(f"'{run_dir}' holds neither run.json nor metrics.jsonl; {_EXPECTED}")
     notes: list[str] = []
     return RunFolder(
         path=run_dir,
         facts=parse_facts(_read_facts(facts_path, notes)),
-        metrics=_read_metrics(metrics_path, notes),
+        metrics=_read_metrics(metrics_paths, notes),
         validation_files=_find_validation_files(run_dir / "validation"),
         notes=tuple(notes),
     )
@@ -92,27 +94,35 @@ def _read_facts(path: Path, notes: list[str]) -> Mapping[str, Any]:
     return found
 
 
-def _read_metrics(path: Path, notes: list[str]) -> dict[int, dict[str, float]]:
-    if not path.is_file():
+def _find_metrics_files(run_dir: Path) -> list[Path]:
+    """What the earlier sessions logged, in their order, then what the last one did."""
+    matches = [match for path in run_dir.iterdir() if (match := _EARLIER_METRICS.match(path.name))]
+    names = [match.string for match in sorted(matches, key=lambda match: int(match[1]))]
+    return [path for name in (*names, "metrics.jsonl") if (path := run_dir / name).is_file()]
+
+
+def _read_metrics(paths: Sequence[Path], notes: list[str]) -> dict[int, dict[str, float]]:
+    if not paths:
         notes.append("metrics.jsonl is missing: nothing is known of the training steps.")
-        return {}
-    lines = read_json_lines(path)
+    elif paths[-1].name != "metrics.jsonl":
+        notes.append("metrics.jsonl is missing: nothing is known of the steps after the last resume.")
     steps: dict[int, dict[str, float]] = {}
     repeated: set[int] = set()
-    for found in lines.objects:
-        step, data = as_number(found.get("step")), found.get("data")
-        if step is None or not 0 <= step < 1e9 or step != int(step) or not isinstance(data, dict):
-            continue
-        if int(step) in steps:
-            repeated.add(int(step))
-        numbers = {key: number for key, value in data.items() if (number := as_number(value)) is not None}
-        steps.setdefault(int(step), {}).update(numbers)
-    if lines.skipped:
-        notes.append(skipped_lines_note("metrics.jsonl", lines.skipped))
+    for path in paths:
+        lines = read_json_lines(path)
+        for found in lines.objects:
+            step, data = as_number(found.get("step")), found.get("data")
+            if step is None or not 0 <= step < 1e9 or step != int(step) or not isinstance(data, dict):
+                continue
+            if int(step) in steps:
+                repeated.add(int(step))
+            numbers = {key: number for key, value in data.items() if (number := as_number(value)) is not None}
+            steps.setdefault(int(step), {}).update(numbers)
+        if lines.skipped:
+            notes.append(skipped_lines_note(path.name, lines.skipped))
     if repeated:
-        notes.append(
-            f"metrics.jsonl holds {len(repeated)} step(s) more than once (a resumed run); the later values win."
-        )
+        names = " and ".join(path.name for path in paths)
+        notes.append(f"{names}: {len(repeated)} step(s) more than once (a resumed run); the later values win.")
     return dict(sorted(steps.items()))
 
 

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from packaging.version import Version
+from packaging.specifiers import SpecifierSet
 
 #: "ready", or what went wrong.
 outcome = "not loaded"
 
-_LOWEST, _BELOW = Version("0.9.1"), Version("0.10")
+_NEEDED = SpecifierSet(">=0.9.1,<0.10")
 
 
 def _boot() -> str:
     try:
-        found = Version(version("verl"))
+        found = version("verl")
+        fits = _NEEDED.contains(found, prereleases=True)
     except Exception as error:  # noqa: BLE001 - verl would swallow it; the driver reads it from `outcome`
         return f"{type(error).__name__}: {error}"
-    if not _LOWEST <= found < _BELOW:
-        return f"pangu_verl needs verl>={_LOWEST},<{_BELOW}, found {found}"
-    return "ready"
+    return "ready" if fits else f"pangu_verl needs verl>=0.9.1,<0.10, found {found}"
 
 
 outcome = _boot()

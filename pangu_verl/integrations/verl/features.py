@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from typing import Any
 
 from pangu_verl.errors import WrongUse
 
@@ -47,7 +48,7 @@ def require_features() -> None:
 
 def _has(feature: Feature) -> bool:
     try:
-        value = importlib.import_module(feature.module)
+        value: Any = importlib.import_module(feature.module)
     except ImportError:
         return False
     for name in feature.attribute.split("."):

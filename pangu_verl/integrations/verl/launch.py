@@ -7,16 +7,18 @@ verl's own ``run_ppo`` does the work. Invariants: Ray is down when ``train`` ret
 from __future__ import annotations
 
 import contextlib
-import logging
+import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from pangu_verl.errors import PanguError, RunFailed, WrongUse
+from pangu_verl.errors import PanguError, RunFailed, WrongUse, first_line
 from pangu_verl.integrations.verl import preflight
 from pangu_verl.runs import Run
 
@@ -37,46 +39,55 @@ def place_in_run_folder(config: DictConfig, run: Run) -> None:
 
 def _keep_earlier_metrics(metrics: Path) -> None:
     """verl's file tracker empties its file when it starts; what earlier sessions wrote is kept in numbered files."""
-    number = len(list(metrics.parent.glob("metrics.*.jsonl"))) + 1
+    taken = [path.name.split(".")[1] for path in metrics.parent.glob("metrics.*.jsonl")]
+    number = max((int(number) for number in taken if number.isdecimal()), default=0) + 1
     metrics.rename(metrics.with_name(f"metrics.{number:03d}.jsonl"))
 
 
 def train(config: DictConfig, run: Run, *, quiet: bool) -> dict[str, Any]:
     """Train to the end and return what the workers recorded; ``quiet`` keeps verl's own output in ``logs/``.
 
-    Raises ``WrongUse`` for what cannot work and ``RunFailed`` for what went wrong; ``KeyboardInterrupt`` passes through.
+    Raises ``WrongUse`` for what cannot work and ``RunFailed`` for what went wrong; ``KeyboardInterrupt`` passes.
     """
+    with _output_to(run.folder / "logs" / "driver.log") if quiet else contextlib.nullcontext():
+        return _train(config, run)
+
+
+def _train(config: DictConfig, run: Run) -> dict[str, Any]:
     import ray
     from verl.trainer.main_ppo import run_ppo
-    from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
 
     from pangu_verl.integrations.verl.supervisor import Supervisor
     from pangu_verl.integrations.verl.task_runner import PanguTaskRunner, boot_outcomes, refuse_failed_boot
 
     refuse_failed_boot("driver", boot_outcomes())
     preflight.check(config)
-    try:
-        validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
-    except (AssertionError, ValueError) as error:
-        raise WrongUse(f"verl refuses the configuration: {_first_line(error)}") from error
-
+    _check_by_verl(config)
     supervisor = Supervisor(ray.remote(PanguTaskRunner))
     try:
-        with _output_to(run.folder / "logs" / "driver.log") if quiet else contextlib.nullcontext():
-            run_ppo(config, task_runner_class=supervisor)
+        run_ppo(config, task_runner_class=supervisor)
         supervisor.settle()
-    except PanguError:
-        raise
+        if supervisor.failure is not None:
+            raise RunFailed(supervisor.failure)
     except Exception as error:
         supervisor.settle()
         _keep_worker_logs(run.folder / "logs")
         raise RunFailed(_explain(error, supervisor.failure, config, run)) from error
     finally:
+        supervisor.stop()
         ray.shutdown()
-    if supervisor.failure is not None:
-        raise RunFailed(supervisor.failure)
     return supervisor.facts
+
+
+def _check_by_verl(config: DictConfig) -> None:
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    try:
+        validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+    except (AssertionError, HydraException, TypeError, ValueError) as error:
+        cause = (isinstance(error, HydraException) and error.__cause__) or error
+        raise WrongUse(f"verl refuses the configuration: {first_line(cause)}") from error
 
 
 def _explain(error: Exception, failure: str | None, config: DictConfig, run: Run) -> str:
@@ -85,31 +96,31 @@ def _explain(error: Exception, failure: str | None, config: DictConfig, run: Run
         return f"{failure} ({where})"
     cause = _root_cause(error)
     if isinstance(cause, PanguError):
-        return str(cause)
+        return f"{cause} ({where})"
     if _disk_is_full(cause, Path(str(config.trainer.default_local_dir))):
         return (
             f"no space left for a checkpoint in {config.trainer.default_local_dir}; free some and go on with --resume "
             "(earlier checkpoints are whole)"
         )
-    return f"{type(cause).__name__}: {_first_line(cause)} ({where})"
+    return f"{type(cause).__name__}: {first_line(cause)} ({where})"
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """Ray wraps a worker's exception once per process it crosses."""
-    while True:
-        inner = getattr(error, "cause", None) or error.__cause__
-        if not isinstance(inner, BaseException) or inner is error:
-            return error
-        error = inner
+    """The first of our own errors behind ``error``, else the last cause.
 
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    Ray wraps a worker's exception once per process it crosses, in a class that is also the exception's own.
+    """
+    chain = [error]
+    while not (isinstance(chain[-1], PanguError) and not hasattr(chain[-1], "cause")):
+        inner = getattr(chain[-1], "cause", None) or chain[-1].__cause__
+        if not isinstance(inner, BaseException) or any(inner is link for link in chain):
+            break
+        chain.append(inner)
+    return chain[-1]
 
 
 def _disk_is_full(cause: BaseException, folder: Path) -> bool:
-    if isinstance(cause, OSError) and cause.errno == 28:
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
         return True
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     usage = shutil.disk_usage(existing)
@@ -130,8 +141,19 @@ def _keep_worker_logs(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _output_to(path: Path) -> Iterator[None]:
-    """Send what this process prints and logs to a file, whichever layer prints it."""
+    """Send what this process and its children print to a file, whichever layer prints it: by file descriptor."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger().handlers.clear()
-    with path.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        with path.open("ab") as file:
+            for descriptor in (1, 2):
+                os.dup2(file.fileno(), descriptor)
         yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)

@@ -1,6 +1,7 @@
 """Looks at what a run was given before anything starts: model, data, reward, ports.
 
-Invariant: every complaint is one line that names the thing, what was expected, what came and what to do.
+Invariant: every complaint is one line that names the thing, what was expected, what came and what to do. What lies
+behind an address ("hdfs://...") or is read by the user's own dataset class is left to verl.
 """
 
 from __future__ import annotations
@@ -12,51 +13,69 @@ from typing import Any
 import pyarrow.parquet as parquet
 from omegaconf import DictConfig, OmegaConf
 
-from pangu_verl.errors import WrongUse
+from pangu_verl.errors import WrongUse, first_line
+from pangu_verl.integrations.verl.configuration import whole_number
 
 #: Prompts are tokenized up to this many rows per file; a run stops by itself at a longer one further down.
 _TOKENIZED_ROWS = 20_000
+_HIGHEST_PORT = 65_535
 
 
 def check(config: DictConfig) -> None:
     """Raise ``WrongUse`` for the first thing that cannot work."""
     _check_model(config.actor_rollout_ref.model)
-    for key in ("train_files", "val_files"):
-        for path in _paths(config.data[key], f"data.{key}"):
-            _check_rows(path, f"data.{key}", config)
+    if not config.data.custom_cls.path:
+        rows = {key: _check_files(f"data.{key}", config) for key in ("train_files", "val_files")}
+        _check_enough_rows(rows["train_files"], config)
     _check_reward(config.reward.custom_reward_function)
     _check_ports(config)
     _check_batches(config)
 
 
 def _check_model(model: Any) -> None:
-    path = Path(str(model.path)).expanduser()
-    looks_local = path.is_absolute() or str(model.path).startswith((".", "~")) or str(model.path).count("/") != 1
+    key, name = "actor_rollout_ref.model.path", str(model.path or "")
+    if not name:
+        raise WrongUse(f"{key} is not set; name a Hugging Face model folder")
+    if "://" in name:
+        return
+    path = Path(name).expanduser()
+    looks_local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise WrongUse(f"actor_rollout_ref.model.path: {path} has no config.json; name a Hugging Face model folder")
-    elif looks_local:
-        raise WrongUse(f"actor_rollout_ref.model.path: there is no model folder {model.path}; check the path")
+            raise WrongUse(f"{key}: {path} has no config.json; name a Hugging Face model folder")
+    elif path.exists() or looks_local:
+        raise WrongUse(f"{key}: there is no model folder {name}; check the path")
 
 
-def _paths(value: Any, key: str) -> list[Path]:
-    if not value:
+def _check_files(key: str, config: DictConfig) -> int | None:
+    """Check every file of ``key``; returns how many rows they hold, None where that cannot be seen here."""
+    files = OmegaConf.select(config, key)
+    names = [str(name) for name in ([files] if isinstance(files, str) else files or []) if name]
+    if not names:
         raise WrongUse(f"{key} is not set; name a parquet file, for example {key}=path/to/rows.parquet")
-    values = [value] if isinstance(value, str) else list(value)
-    return [Path(str(item)).expanduser() for item in values]
+    counts = [_check_file(name, key, config) for name in names]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
-def _check_rows(path: Path, key: str, config: DictConfig) -> None:
+def _check_file(name: str, key: str, config: DictConfig) -> int | None:
+    if "://" in name:
+        return None
+    path = Path(name).expanduser()
     if not path.is_file():
         raise WrongUse(f"{key}: there is no file {path}; check the path")
+    if path.suffix in (".json", ".jsonl"):
+        return None
+    if path.suffix != ".parquet":
+        raise WrongUse(f"{key}: verl reads .parquet, .json and .jsonl, got {path}; convert or rename it")
     try:
         file = parquet.ParquetFile(path)
-    except Exception as error:  # noqa: BLE001 - pyarrow raises several kinds for a file that is no parquet
-        raise WrongUse(f"{key}: {path} is not a parquet file ({error})") from error
+    except Exception as error:
+        raise WrongUse(f"{key}: {path} is not a parquet file ({first_line(error)}); write it anew") from error
     if file.metadata.num_rows == 0:
         raise WrongUse(f"{key}: {path} has no rows; a run needs at least one")
     _check_columns(file, path, key, config)
-    _check_prompt_lengths(file, path, key, config)
+    _check_prompts(file, path, key, config)
+    return int(file.metadata.num_rows)
 
 
 def _check_columns(file: parquet.ParquetFile, path: Path, key: str, config: DictConfig) -> None:
@@ -66,30 +85,62 @@ def _check_columns(file: parquet.ParquetFile, path: Path, key: str, config: Dict
     columns = file.schema_arrow.names
     for column in needed:
         if column not in columns:
-            raise WrongUse(f"{key}: {path} lacks the column {column!r} (it has {', '.join(columns)})")
+            raise WrongUse(f"{key}: {path} lacks the column {column!r} (it has {', '.join(columns)}); add it")
 
 
-def _check_prompt_lengths(file: parquet.ParquetFile, path: Path, key: str, config: DictConfig) -> None:
+def _check_prompts(file: parquet.ParquetFile, path: Path, key: str, config: DictConfig) -> None:
     if config.data.filter_overlong_prompts or config.data.truncation != "error":
         return
-    from transformers import AutoTokenizer
-
-    model = config.actor_rollout_ref.model
-    tokenizer = AutoTokenizer.from_pretrained(
-        model.tokenizer_path or model.path, trust_remote_code=bool(model.trust_remote_code)
-    )
-    limit = int(config.data.max_prompt_length)
-    batch = next(file.iter_batches(batch_size=_TOKENIZED_ROWS, columns=[config.data.prompt_key]))
+    tokenizer = _tokenizer(config.actor_rollout_ref.model)
+    options = {**config.data.apply_chat_template_kwargs, "add_generation_prompt": True, "return_dict": True}
+    limit = whole_number(config, "data.max_prompt_length")
+    try:
+        batch = next(file.iter_batches(batch_size=_TOKENIZED_ROWS, columns=[config.data.prompt_key]))
+    except Exception as error:
+        raise WrongUse(f"{key}: {path} cannot be read ({first_line(error)}); write it anew") from error
     for row, prompt in enumerate(batch.column(0).to_pylist()):
         try:
-            tokens = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
-        except Exception as error:  # noqa: BLE001 - chat templates raise what they like
-            raise WrongUse(f"{key}: {path} row {row}: the prompt does not fit the chat template ({error})") from error
+            tokens = len(tokenizer.apply_chat_template(prompt, **options)["input_ids"])
+        except Exception as error:
+            raise WrongUse(
+                f"{key}: {path} row {row}: the prompt does not fit the chat template ({first_line(error)}); "
+                "a prompt is a list of messages with role and content"
+            ) from error
         if tokens > limit:
             raise WrongUse(
                 f"{key}: {path} row {row}: the prompt has {tokens} tokens, the limit is {limit}; raise "
                 "data.max_prompt_length or set data.filter_overlong_prompts=true"
             )
+
+
+def _tokenizer(model: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    name = str(model.tokenizer_path or model.path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(Path(name).expanduser()) if name.startswith("~") else name,
+            trust_remote_code=bool(model.trust_remote_code),
+        )
+    except Exception as error:
+        raise WrongUse(
+            f"actor_rollout_ref.model.path: {name} has no tokenizer that can be loaded ({first_line(error)}); "
+            "name a Hugging Face model folder or a name on a model hub"
+        ) from error
+    if model.custom_chat_template:
+        tokenizer.chat_template = model.custom_chat_template
+    return tokenizer
+
+
+def _check_enough_rows(rows: int | None, config: DictConfig) -> None:
+    """verl drops the last, incomplete batch of an epoch."""
+    batch = whole_number(config, "data.train_batch_size")
+    is_sync = config.trainer.v1.trainer_mode == "sync" and not config.data.gen_batch_size
+    if is_sync and rows is not None and rows < batch:
+        raise WrongUse(
+            f"data.train_files hold {rows} rows and a step takes data.train_batch_size={batch}; "
+            "give more rows or a smaller batch"
+        )
 
 
 def _check_reward(custom: Any) -> None:
@@ -100,22 +151,27 @@ def _check_reward(custom: Any) -> None:
     name = f"reward.custom_reward_function {custom.path}:{custom.name}"
     try:
         function = load_extern_object(custom.path, custom.name)
-    except Exception as error:  # noqa: BLE001 - the user's module may raise anything
-        raise WrongUse(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        cause = error.__cause__ or error
+        raise WrongUse(
+            f"{name} cannot be imported: {type(cause).__name__}: {first_line(cause)}; correct the file or the name"
+        ) from error
     if not callable(function):
-        raise WrongUse(f"{name} is a {type(function).__name__}, expected a function")
+        raise WrongUse(f"{name} is a {type(function).__name__}, expected a function; name one of that file")
 
 
 def _check_ports(config: DictConfig) -> None:
-    ray_init = config.ray_kwargs.get("ray_init") or {}
-    wanted: list[tuple[str, Any]] = []
-    if ray_init.get("include_dashboard"):
-        wanted.append(("ray_kwargs.ray_init.dashboard_port", ray_init.get("dashboard_port")))
-    prometheus = OmegaConf.select(config, "actor_rollout_ref.rollout.prometheus")
-    if prometheus is not None and prometheus.enable:
-        wanted.append(("actor_rollout_ref.rollout.prometheus.port", prometheus.port))
-    for key, port in wanted:
-        if port and not _is_free(int(port)):
+    port_by_switch = {
+        "ray_kwargs.ray_init.include_dashboard": "ray_kwargs.ray_init.dashboard_port",
+        "actor_rollout_ref.rollout.prometheus.enable": "actor_rollout_ref.rollout.prometheus.port",
+    }
+    for switch, key in port_by_switch.items():
+        if not OmegaConf.select(config, switch) or OmegaConf.select(config, key) is None:
+            continue
+        port = whole_number(config, key)
+        if port > _HIGHEST_PORT:
+            raise WrongUse(f"{key}: there is no port {port}; name one of 1 to {_HIGHEST_PORT}")
+        if not _is_free(port):
             raise WrongUse(f"{key}: port {port} is in use; name another or end the program that holds it")
 
 
@@ -130,19 +186,40 @@ def _is_free(port: int) -> bool:
 
 
 def _check_batches(config: DictConfig) -> None:
-    actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
-    workers = int(config.trainer.n_gpus_per_node) * int(config.trainer.nnodes)
-    trajectories = int(config.data.train_batch_size) * int(rollout.n)
-    if trajectories % workers:
-        raise WrongUse(
-            f"data.train_batch_size x rollout.n = {config.data.train_batch_size} x {rollout.n} = {trajectories} "
-            f"trajectories do not divide among {workers} trainer workers"
-        )
-    mini_batch = int(actor.ppo_mini_batch_size) * int(rollout.n) // workers
-    micro_batch = actor.ppo_micro_batch_size_per_gpu
-    if micro_batch and not actor.use_dynamic_bsz and mini_batch % int(micro_batch):
+    actor = config.actor_rollout_ref.actor
+    prompts = whole_number(config, "data.train_batch_size")
+    mini_prompts = whole_number(config, "actor_rollout_ref.actor.ppo_mini_batch_size")
+    answers = whole_number(config, "actor_rollout_ref.rollout.n")
+    workers = _data_parallel_size(config)
+    for key, count in (("data.train_batch_size", prompts), ("actor.ppo_mini_batch_size", mini_prompts)):
+        if count * answers % workers:
+            raise WrongUse(
+                f"{key} x rollout.n = {count} x {answers} = {count * answers} trajectories do not divide among "
+                f"{workers} trainer workers; change one of them"
+            )
+    mini_batch = mini_prompts * answers // workers
+    if actor.use_dynamic_bsz or not actor.ppo_micro_batch_size_per_gpu:
+        return
+    micro_batch = whole_number(config, "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu")
+    if mini_batch % micro_batch:
         raise WrongUse(
             f"actor.ppo_micro_batch_size_per_gpu={micro_batch} does not divide a worker's mini-batch of "
-            f"{actor.ppo_mini_batch_size} prompts x {rollout.n} / {workers} workers = {mini_batch} trajectories"
+            f"{mini_prompts} prompts x {answers} / {workers} workers = {mini_batch} trajectories; choose a divisor"
         )
 
+
+def _data_parallel_size(config: DictConfig) -> int:
+    """How many groups of trainer workers see different trajectories."""
+    actor = config.actor_rollout_ref.actor
+    workers = whole_number(config, "trainer.n_gpus_per_node") * whole_number(config, "trainer.nnodes")
+    if actor.strategy == "megatron":
+        sizes = actor.megatron
+        group = sizes.tensor_model_parallel_size * sizes.pipeline_model_parallel_size * sizes.context_parallel_size
+    else:
+        group = actor.get("ulysses_sequence_parallel_size", 1)
+    if workers % group:
+        raise WrongUse(
+            f"actor_rollout_ref.actor shares a trajectory among {group} workers (its parallel sizes), and {workers} "
+            "workers do not divide into such groups; change the sizes or trainer.n_gpus_per_node x trainer.nnodes"
+        )
+    return int(workers // group)

@@ -1,8 +1,9 @@
 """verl's reward manager over our reward sources, or over the user's own ``reward.custom_reward_function``.
 
 verl calls ``run_single`` once per trajectory in its reward workers. Invariants: every trajectory yields the same keys
-in ``reward_extra_info``; a response that could not be judged is never scored 0: it fails its trajectory, which verl
-then leaves out; a reward that is itself broken (raises, returns no number) ends the run, named.
+in ``reward_extra_info`` (from a custom function: ``score`` and what else it returns); a response that could not be
+judged is never scored 0: it fails its trajectory, which verl then leaves out; a reward that is itself broken (raises,
+returns no number) ends the run, named.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from pangu_verl.errors import first_line
 from pangu_verl.integrations.verl.monitor import report_failure
 from pangu_verl.mars.answers import split_reasoning
 from pangu_verl.mars.maths import MathsSource
 from pangu_verl.types import RewardRow, RewardSource, Verdict
+
+_SHOWN_CHARACTERS = 200
 
 
 class UnjudgedResponse(Exception):
@@ -43,9 +47,15 @@ class PanguRewardManager(RewardManagerBase):
         response_tokens = int(item.batch["attention_mask"][-length:].sum())
         response_ids = item.batch["responses"][:response_tokens]
         response = await asyncio.to_thread(self.tokenizer.decode, response_ids, skip_special_tokens=True)
+        try:
+            row = _reward_row(response, item.non_tensor_batch)
+        except Exception as error:
+            raise _broken(
+                f"a row's columns cannot be read ({type(error).__name__}: {first_line(error)}); "
+                "expected verl's prompt, data_source, ability, reward_model and extra_info"
+            ) from error
         if self._custom_name is not None:
             return await self._by_custom_function(response, item.non_tensor_batch)
-        row = _reward_row(response, item.non_tensor_batch)
         return _as_reward(row, await self._by_source(row), response_tokens)
 
     async def _by_source(self, row: RewardRow) -> Verdict:
@@ -56,13 +66,15 @@ class PanguRewardManager(RewardManagerBase):
         try:
             return await source.judge(row)
         except Exception as error:
-            raise _broken(f"reward source {source.name!r} raised {type(error).__name__}: {error}") from error
+            raise _broken(
+                f"row {row.id}: reward source {source.name!r} raised {type(error).__name__}: {first_line(error)}"
+            ) from error
 
     async def _by_custom_function(self, response: str, columns: dict[str, Any]) -> dict[str, Any]:
         arguments = {
-            "data_source": columns["data_source"],
+            "data_source": columns.get("data_source"),
             "solution_str": response,
-            "ground_truth": columns["reward_model"]["ground_truth"],
+            "ground_truth": columns["reward_model"].get("ground_truth"),
             "extra_info": columns.get("extra_info") or {},
         }
         name = f"reward.custom_reward_function {self._custom_name}"
@@ -70,11 +82,11 @@ class PanguRewardManager(RewardManagerBase):
             result = await asyncio.to_thread(self.compute_score, **arguments)
             result = await result if inspect.isawaitable(result) else result
         except Exception as error:
-            raise _broken(f"{name} raised {type(error).__name__}: {error}") from error
+            raise _broken(f"{name} raised {type(error).__name__}: {first_line(error)}") from error
         extra = dict(result) if isinstance(result, dict) else {"score": result}
         score = extra.get("score")
         if not isinstance(score, numbers.Real) or not math.isfinite(score):
-            raise _broken(f"{name} returned {result!r}, expected a finite number or a dict whose 'score' is one")
+            raise _broken(f"{name} returned {_shown(result)}, expected a finite number or a dict whose 'score' is one")
         return {"reward_score": float(score), "reward_extra_info": extra}
 
 
@@ -104,6 +116,11 @@ def _as_reward(row: RewardRow, verdict: Verdict, response_tokens: int) -> dict[s
             "reason": verdict.reason,
         },
     }
+
+
+def _shown(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
 def _broken(message: str) -> RuntimeError:

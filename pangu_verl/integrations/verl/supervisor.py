@@ -1,7 +1,8 @@
 """Watches a run from the driver: a worker that dies or a reported failure ends the run, by name.
 
 verl takes the death of a rollout server for trajectories that did not arrive, and may end as if all were well. The
-supervisor wraps verl's task runner: it lists the run's named actors, notices the one that is gone, and stops the runner.
+supervisor wraps verl's task runner: it lists the run's named actors, notices the one that is gone, and stops the
+runner. Invariant: after ``stop`` nothing here speaks to Ray, since a call to a Ray that is down would start another.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from pangu_verl.integrations.verl.monitor import start_monitor
 _LOOK_EVERY_S = 1.0
 #: Ray names of the actors that a run cannot do without.
 _ESSENTIAL = re.compile(r"server|reward_loop_worker|agent_loop_worker|WorkerDict|TransferQueue", re.IGNORECASE)
+#: The part of Ray's long text that says why.
+_CAUSE_OF_DEATH = re.compile(
+    r"(The actor is dead because|The actor died because of|Worker unexpectedly exits)[^.]*\.[^.]*"
+)
 
 
 class Supervisor:
@@ -28,6 +33,7 @@ class Supervisor:
         self._monitor: ray.actor.ActorHandle | None = None
         self._runner: ray.actor.ActorHandle | None = None
         self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
         self._known: dict[str, ray.actor.ActorHandle] = {}
         #: Why the run was stopped, if it was.
         self.failure: str | None = None
@@ -60,15 +66,28 @@ class Supervisor:
         if self._thread is not None:
             self._thread.join(timeout=10)
 
+    def stop(self) -> None:
+        """End the watch, however far it has come; to be called before Ray is shut down."""
+        self._stopped.set()
+        self.settle()
+
     def _watch(self, result: ray.ObjectRef) -> None:
         assert self._monitor is not None
-        while not ray.wait([result], timeout=_LOOK_EVERY_S)[0]:
-            self.failure = ray.get(self._monitor.failure.remote()) or self._dead_worker()
-            if self.failure is not None:
+        while not self._stopped.is_set():
+            has_ended = bool(ray.wait([result], timeout=_LOOK_EVERY_S)[0])
+            if self._stopped.is_set():
+                return
+            failure = ray.get(self._monitor.failure.remote())
+            # At a good end workers leave as well, which is no failure.
+            if failure is None and not (has_ended and _ended_well(result)):
+                failure = self._dead_worker()
+            self.failure = failure
+            if has_ended:
+                self.facts = ray.get(self._monitor.facts.remote())
+                return
+            if failure is not None:
                 ray.kill(self._runner)
                 return
-        self.failure = ray.get(self._monitor.failure.remote())
-        self.facts = ray.get(self._monitor.facts.remote())
 
     def _dead_worker(self) -> str | None:
         living = {name for name in ray.util.list_named_actors() if _ESSENTIAL.search(name)}
@@ -86,6 +105,14 @@ class Supervisor:
         return None
 
 
+def _ended_well(result: ray.ObjectRef) -> bool:
+    try:
+        ray.get(result)
+    except Exception:  # noqa: BLE001 - whatever the run raised; the driver raises it again
+        return False
+    return True
+
+
 def _reason_of_death(actor: ray.actor.ActorHandle) -> str | None:
     """Ray's reason, or None if the actor lives or ended in good order."""
     try:
@@ -94,7 +121,7 @@ def _reason_of_death(actor: ray.actor.ActorHandle) -> str | None:
         text = " ".join(str(error).split())
         if "ray.kill" in text or "out of scope" in text or "INTENDED" in text:
             return None
-        cause = re.search(r"(The actor is dead because|The actor died because of|Worker unexpectedly exits)[^.]*\.[^.]*", text)
+        cause = _CAUSE_OF_DEATH.search(text)
         return cause.group(0) if cause else text[:300]
     except GetTimeoutError:
         return None

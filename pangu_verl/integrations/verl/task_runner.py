@@ -22,6 +22,7 @@ _VerlTaskRunner: type = main_ppo.TaskRunnerV1.__ray_metadata__.modified_class
 def boot_outcomes(*_: Any) -> dict[str, str]:
     """What the plugins of this process say of themselves; runs inside any worker."""
     import importlib
+    import sys
     from importlib.metadata import entry_points
 
     import verl  # noqa: F401 - importing verl is what boots the plugins
@@ -29,10 +30,12 @@ def boot_outcomes(*_: Any) -> dict[str, str]:
     outcomes = {}
     for entry_point in entry_points(group="verl.plugins"):
         if entry_point.name.startswith("pangu_verl"):
+            was_loaded = entry_point.module in sys.modules
             try:
-                outcomes[entry_point.name] = importlib.import_module(entry_point.value).outcome
+                outcome = importlib.import_module(entry_point.module).outcome
             except Exception as error:  # noqa: BLE001 - the reason is what is asked for
-                outcomes[entry_point.name] = f"{type(error).__name__}: {error}"
+                outcome = f"{type(error).__name__}: {error}"
+            outcomes[entry_point.name] = outcome if was_loaded or outcome != "ready" else "verl was told not to load it"
     return outcomes or {"pangu_verl": "not installed in this process"}
 
 
@@ -53,7 +56,7 @@ def refuse_failed_boot(process: str, outcomes: dict[str, str]) -> None:
             )
 
 
-class PanguTaskRunner(_VerlTaskRunner):  # type: ignore[misc, valid-type]
+class PanguTaskRunner(_VerlTaskRunner):
     """verl's V1 task runner with our checks before the first step."""
 
     def run(self, config: Any) -> None:
@@ -68,15 +71,19 @@ class PanguTaskRunner(_VerlTaskRunner):  # type: ignore[misc, valid-type]
         require_boot(self._workers())
 
     def _record_server_statistics(self) -> None:
-        servers = self.trainer.llm_server_manager.server_handles
+        servers = self._servers()
         if (monitor := find_monitor()) is not None and all(hasattr(server, "statistics") for server in servers):
             statistics = ray.get([server.statistics.remote() for server in servers])
             ray.get(monitor.record.remote("servers", statistics))
 
+    def _servers(self) -> list[ray.actor.ActorHandle]:
+        managers = (getattr(self.trainer, name, None) for name in ("llm_server_manager", "standalone_server_manager"))
+        return [handle for manager in managers if manager is not None for handle in manager.server_handles]
+
     def _workers(self) -> dict[str, ray.actor.ActorHandle]:
         groups = {
             "trainer worker": self.trainer.actor_rollout_wg.workers,
-            "rollout server": self.trainer.llm_server_manager.server_handles,
+            "rollout server": self._servers(),
             "reward worker": self.trainer.get_reward_handles() or [],
             "agent-loop worker": self.agent_loop_manager.agent_loop_workers,
         }

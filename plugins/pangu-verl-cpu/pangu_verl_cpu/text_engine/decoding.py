@@ -8,13 +8,14 @@ and of the last token always speak of the same sequence.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
-from pangu_verl_cpu.text_engine.requests import EngineError, Request
+from pangu_verl_cpu.text_engine.key_values import growing_cache
+from pangu_verl_cpu.text_engine.requests import Request
 
 
 class DecodingBatch:
@@ -72,7 +73,7 @@ class DecodingBatch:
         self._logits = self.logits()[index]
         unused_columns = int(self._mask.argmax(dim=1).min())
         self._mask = self._mask[:, unused_columns:]
-        for layer in _layers(self._cache):
+        for layer in self._layers():
             layer.keys = layer.keys[index, :, unused_columns:]
             layer.values = layer.values[index, :, unused_columns:]
 
@@ -83,7 +84,7 @@ class DecodingBatch:
         for row, sequence in enumerate(sequences):
             tokens[row, length - len(sequence) :] = torch.tensor(sequence)
             mask[row, length - len(sequence) :] = 1
-        cache = DynamicCache(config=self._model.config)
+        cache = growing_cache(self._model.config)
         output = self._model(
             input_ids=tokens,
             attention_mask=mask,
@@ -92,7 +93,6 @@ class DecodingBatch:
             use_cache=True,
             logits_to_keep=1,
         )
-        _layers(cache)
         return cache, mask, output.logits[:, -1]
 
     def _append(self, cache: DynamicCache, mask: torch.Tensor, logits: torch.Tensor) -> None:
@@ -100,25 +100,17 @@ class DecodingBatch:
             self._cache, self._mask, self._logits = cache, mask, logits
             return
         length = max(self._mask.shape[1], mask.shape[1])
-        for mine, theirs in zip(_layers(self._cache), _layers(cache), strict=True):
+        for mine, theirs in zip(self._layers(), cache.layers, strict=True):
             mine.keys = torch.cat([_left_pad_sequence(mine.keys, length), _left_pad_sequence(theirs.keys, length)])
             mine.values = torch.cat([_left_pad_sequence(mine.values, length), _left_pad_sequence(theirs.values, length)])
         masks = [F.pad(m, (length - m.shape[1], 0)) for m in (self._mask, mask)]
         self._mask = torch.cat(masks)
         self._logits = torch.cat([self.logits(), logits])
 
+    def _layers(self) -> Sequence[Any]:
+        return self._cache.layers if self._cache is not None else ()
+
 
 def _left_pad_sequence(states: torch.Tensor, length: int) -> torch.Tensor:
     """Pad the sequence axis of (rows, heads, sequence, head size) on the left."""
     return F.pad(states, (0, 0, length - states.shape[2], 0))
-
-
-def _layers(cache: DynamicCache | None) -> list[DynamicLayer]:
-    if cache is None:
-        return []
-    for layer in cache.layers:
-        if type(layer) is not DynamicLayer:
-            raise EngineError(
-                f"the CPU engine serves models with full attention in every layer, this one has a {type(layer).__name__}"
-            )
-    return cache.layers  # type: ignore[return-value]

@@ -6,7 +6,6 @@ top-p applied), which is what an importance ratio needs.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -38,11 +37,10 @@ def _sample_alike(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     if temperature == 0:
         drawn = scores.argmax(dim=-1)
-    else:
-        scores = _warpers(temperature, top_p, top_k)(None, scores)
-        drawn = _inverse_transform(scores, generator)
-    chosen = scores.gather(1, drawn[:, None]).squeeze(1)
-    return drawn, chosen - scores.logsumexp(dim=-1)
+        return drawn, torch.log_softmax(scores, dim=-1).gather(1, drawn[:, None]).squeeze(1)
+    probabilities = torch.softmax(_warpers(temperature, top_p, top_k)(None, scores), dim=-1)
+    drawn = _inverse_transform(probabilities, generator)
+    return drawn, probabilities.gather(1, drawn[:, None]).squeeze(1).log()
 
 
 def _warpers(temperature: float, top_p: float, top_k: int) -> LogitsProcessorList:
@@ -56,13 +54,15 @@ def _warpers(temperature: float, top_p: float, top_k: int) -> LogitsProcessorLis
     return warpers
 
 
-def _inverse_transform(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _inverse_transform(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """One uniform number per row instead of torch.multinomial's one per token: on a CPU the latter costs as much as
-    the model itself (64 rows of 49,152 tokens: about 65 ms)."""
-    cumulative = torch.softmax(scores, dim=-1).cumsum(dim=-1, dtype=torch.float64)
-    uniform = torch.rand(len(scores), 1, generator=generator, dtype=torch.float64)
-    # The largest double under 1 times the total can still round up to the total: stay inside.
-    threshold = (uniform * cumulative[:, -1:]).clamp(max=math.nextafter(1.0, 0.0))
-    drawn = torch.searchsorted(cumulative, threshold, right=True).squeeze(1)
-    last_possible = (scores > -math.inf).to(torch.int8).cumsum(dim=-1).argmax(dim=-1)
-    return torch.minimum(drawn, last_possible)
+    the model itself (64 rows of 49,152 tokens: about 65 ms).
+
+    The first token whose cumulative probability exceeds the threshold is never one of probability 0.
+    """
+    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
+    total = cumulative[:, -1:]
+    uniform = torch.rand(len(probabilities), 1, generator=generator, dtype=torch.float64)
+    # Rounding may bring the threshold up to the total, past the last token.
+    threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, threshold, right=True).squeeze(1)

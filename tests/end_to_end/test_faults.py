@@ -1,0 +1,155 @@
+"""Runs that go wrong: each ends with one line that names the thing, leaves no Ray process and damages no checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from command_runs import COMMAND, Finished, environment, finish, ray_processes
+
+pytestmark = pytest.mark.slow
+
+LONG = ("trainer.total_training_steps=200", "trainer.test_freq=-1", "trainer.val_before_train=false", "trainer.save_freq=2")
+
+
+def one_line(errors: str) -> str:
+    """The only line on standard error that is not progress."""
+    lines = [line for line in errors.splitlines() if line.startswith("pangu-verl:")]
+    assert len(lines) == 1, errors
+    assert "Traceback" not in errors
+    return lines[0]
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 240) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the run did not get there"
+        time.sleep(0.2)
+
+
+class Running:
+    """A run under way, in a session of its own."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        self.folder = folder
+        self.before = ray_processes()
+        command = [str(COMMAND), "quickstart", "--model", "tiny", "--run-dir", str(folder), *LONG, *overrides]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+        )
+
+    def reach_step(self, step: int) -> None:
+        metrics = self.folder / "metrics.jsonl"
+        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= step)
+
+    def end(self) -> tuple[int, str]:
+        _, errors = self.process.communicate(timeout=240)
+        return self.process.returncode, errors
+
+    def leftovers(self) -> list[int]:
+        mine = [psutil.Process(pid) for pid in ray_processes() - self.before if psutil.pid_exists(pid)]
+        _, alive = psutil.wait_procs(mine, timeout=30)
+        return [process.pid for process in alive]
+
+    def kill_everything(self) -> None:
+        for pid in [self.process.pid, *(ray_processes() - self.before)]:
+            with_suppressed_kill(pid)
+
+
+def with_suppressed_kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    run = Running(tmp_path / "run")
+    try:
+        yield run
+    finally:
+        run.kill_everything()
+
+
+def rollout_server(run: Running) -> psutil.Process:
+    children = psutil.Process(run.process.pid).children(recursive=True)
+    return next(child for child in children if "CPUServer" in " ".join(child.cmdline()))
+
+
+def test_a_killed_rollout_server_ends_the_run_by_name(running: Running) -> None:
+    running.reach_step(2)
+    rollout_server(running).send_signal(signal.SIGKILL)
+    code, errors = running.end()
+    assert code == 1
+    assert "pangu_cpu_server_0 died" in one_line(errors)
+    assert running.leftovers() == []
+
+
+def test_a_killed_driver_leaves_no_process_and_resumes(running: Running, quickstart: Callable[..., Finished]) -> None:
+    running.reach_step(3)
+    running.process.send_signal(signal.SIGKILL)
+    running.process.communicate()
+    assert running.leftovers() == []
+    resumed = quickstart("trainer.total_training_steps=4", *LONG[1:], folder=running.folder, resume=True)
+    assert resumed.code == 0, resumed.errors
+    assert min(resumed.metrics("actor/grad_norm")) == 3
+
+
+def test_ctrl_c_leaves_a_resumable_run(running: Running) -> None:
+    running.reach_step(2)
+    running.process.send_signal(signal.SIGINT)
+    code, errors = running.end()
+    assert code == 1
+    assert "--resume" in one_line(errors)
+    assert running.leftovers() == []
+
+
+def test_a_full_disk_while_checkpointing_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        folder = disk / "run"
+        options = ["quickstart", "--model", "tiny", "--run-dir", str(folder), *LONG[:-1], "trainer.save_freq=1"]
+        ended = finish(options, folder)
+        assert ended.code == 1
+        assert "no space left" in one_line(ended.errors)
+        latest = (folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text()
+        assert (folder / "checkpoints" / f"global_step_{latest}" / "actor").is_dir()
+        assert ended.leftovers == []
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("return 'good'", "returned 'good', expected a finite number"),
+        ("raise KeyError('solution')", "raised KeyError"),
+    ],
+)
+def test_a_broken_reward_ends_the_run_by_name(
+    tmp_path: Path, quickstart: Callable[..., Finished], body: str, complaint: str
+) -> None:
+    module = tmp_path / "reward.py"
+    module.write_text(f"def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n    {body}\n")
+    ended = quickstart(f"reward.custom_reward_function.path={module}", *LONG)
+    assert ended.code == 1
+    assert complaint in one_line(ended.errors)
+    assert ended.leftovers == []
+
+
+def test_a_process_without_the_plugin_is_named(quickstart: Callable[..., Finished]) -> None:
+    ended = quickstart("+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_PLUGINS=none", *LONG)
+    assert ended.code == 1
+    assert "plugin" in one_line(ended.errors)
+    assert ended.leftovers == []
