@@ -28,12 +28,14 @@ def table(result: dict[str, Any]) -> str:
     first = result["runs"][0]
     machine, versions = first["machine"], first["versions"]
     lines = [
-        "| seed | right before | right after | gain (95% interval), points | format failures | training | in all | memory |",
+        "| seed | right before | right after | gain in points (95% interval) "
+        "| format failures | training | in all | memory |",
         "| --: | --: | --: | --: | --: | --: | --: | --: |",
         *(_line(run["seed"], run["summary"]) for run in result["runs"]),
         "",
-        f"{first['summary']['rows']} unseen validation rows, sampled; {machine['cores']} cores of {machine['processor']}, "
-        f"{machine['memory_gib']} GiB; verl {versions['verl']}, torch {versions['torch']}; commit {first['commit'][:9]}.",
+        f"{first['summary']['rows']} unseen validation rows, sampled; {machine['cores']} cores of "
+        f"{machine['processor']}, {machine['memory_gib']} GiB; verl {versions['verl']}, torch {versions['torch']}; "
+        f"commit {first['commit'][:9]}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,6 @@
 """Measures the quickstart: gain, time, memory and overhead for some seeds, as one line and one JSON file.
 
-    python benchmarks/systems/quickstart.py --seeds 0 1 2
+python benchmarks/systems/quickstart.py --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -43,7 +43,17 @@ def measure(model: str, seed: int) -> dict[str, Any]:
     """One run of the command in a fresh folder."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        command = [str(COMMAND), "quickstart", "--model", model, "--seed", str(seed), "--run-dir", str(folder), "--json"]
+        command = [
+            str(COMMAND),
+            "quickstart",
+            "--model",
+            model,
+            "--seed",
+            str(seed),
+            "--run-dir",
+            str(folder),
+            "--json",
+        ]
         answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         record = json.loads((folder / "run.json").read_text())
         steps = [json.loads(line)["data"] for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -192,7 +192,7 @@ def _serve(pipe: Connection[Any, Any], cpu_seconds: float, target: str) -> None:
     try:
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(module), name)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is told
         pipe.send_bytes(_encoded({"error": _described(error)}))
         return
     pipe.send_bytes(_encoded({"value": "ready"}))
@@ -210,7 +210,7 @@ def _timed_reply(function: Callable[..., Any], arguments: Sequence[Any], cpu_sec
         return _encoded({"value": function(*arguments)})
     except MemoryError:
         return _encoded({"out_of_memory": True})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is told
         return _encoded({"error": _described(error)})
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)

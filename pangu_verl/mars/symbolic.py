@@ -11,8 +11,8 @@ import logging
 import re
 from typing import Any, Literal
 
-from math_verify import LatexExtractionConfig, parse, verify  # type: ignore[import-untyped]
-from sympy import Basic, MatrixBase  # type: ignore[import-untyped]
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy import Basic, MatrixBase
 
 Finding = Literal["equal", "different", "gold unreadable"]
 

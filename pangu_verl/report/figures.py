@@ -124,7 +124,7 @@ def format_and_length(folder: RunFolder, points: Sequence[ValidationPoint]) -> F
 def health(folder: RunFolder) -> Figure | None:
     """Entropy and gradient norm: signs of a policy that collapses or blows up."""
     panels, words = [], []
-    if entropy := folder.series("actor/entropy"):
+    if entropy := folder.series("actor/entropy") or folder.series("actor/entropy_loss"):
         panels.append(_Panel(label="entropy\n(nats per token)", draw=lambda axes: _line(axes, entropy, _FIRST, "o")))
         words.append(f"Entropy of the policy {_from_to(entropy, share)}.")
     if norms := folder.series("actor/grad_norm"):

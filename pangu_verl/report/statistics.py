@@ -17,8 +17,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.optimize import brentq  # type: ignore[import-untyped]  # scipy ships no types
-from scipy.stats import binomtest, norm  # type: ignore[import-untyped]  # scipy ships no types
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm
 
 CONFIDENCE = 0.95
 METHOD = "Tango's score interval for paired proportions, 95%"

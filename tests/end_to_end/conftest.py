@@ -15,7 +15,15 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Finish
 
     def run(*overrides: str, folder: Path | None = None, resume: bool = False, **extra: str) -> Finished:
         folder = folder or tmp_path_factory.mktemp("run") / "quickstart"
-        options = ["quickstart", "--model", "tiny", "--json", "--run-dir", str(folder), *(["--resume"] if resume else [])]
+        options = [
+            "quickstart",
+            "--model",
+            "tiny",
+            "--json",
+            "--run-dir",
+            str(folder),
+            *(["--resume"] if resume else []),
+        ]
         return finish([*options, *overrides], folder, **extra)
 
     return run

@@ -15,7 +15,12 @@ from command_runs import COMMAND, Finished, environment, finish, ray_processes
 
 pytestmark = pytest.mark.slow
 
-LONG = ("trainer.total_training_steps=200", "trainer.test_freq=-1", "trainer.val_before_train=false", "trainer.save_freq=2")
+LONG = (
+    "trainer.total_training_steps=200",
+    "trainer.test_freq=-1",
+    "trainer.val_before_train=false",
+    "trainer.save_freq=2",
+)
 
 
 def one_line(errors: str) -> str:
@@ -41,7 +46,12 @@ class Running:
         self.before = ray_processes()
         command = [str(COMMAND), "quickstart", "--model", "tiny", "--run-dir", str(folder), *LONG, *overrides]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            start_new_session=True,
         )
 
     def reach_step(self, step: int) -> None:

@@ -13,7 +13,12 @@ COLOCATE = ("trainer.v1.trainer_mode=colocate_async",)
 TWO_RANKS = ("trainer.n_gpus_per_node=2", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=16")
 #: Without prefetch every token is made by the newest weights, so the log-probabilities can be compared exactly.
 ON_POLICY = ("trainer.v1.colocate_async.num_warmup_batches=0", "trainer.v1.separate_async.num_warmup_batches=0")
-STEPS = ("trainer.total_training_steps=3", "trainer.test_freq=-1", "trainer.val_before_train=false", "trainer.save_freq=2")
+STEPS = (
+    "trainer.total_training_steps=3",
+    "trainer.test_freq=-1",
+    "trainer.val_before_train=false",
+    "trainer.save_freq=2",
+)
 
 CASES = {
     "sync, 2 ranks": TWO_RANKS,

@@ -76,8 +76,15 @@ def finish(command: Sequence[str], folder: Path, timeout_s: float = 540, **extra
     """Run ``pangu-verl`` to its end and note which Ray processes outlive it."""
     before = ray_processes()
     answer = subprocess.run(
-        [str(COMMAND), *command], capture_output=True, text=True, timeout=timeout_s, check=False, env=environment(**extra)
+        [str(COMMAND), *command],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        env=environment(**extra),
     )
-    gone, alive = psutil.wait_procs([psutil.Process(p) for p in ray_processes() - before if psutil.pid_exists(p)], timeout=15)
+    _, alive = psutil.wait_procs(
+        [psutil.Process(p) for p in ray_processes() - before if psutil.pid_exists(p)], timeout=15
+    )
     leftovers = [" ".join(process.cmdline())[:80] for process in alive if process.is_running()]
     return Finished(folder, answer.returncode, answer.stdout, answer.stderr, leftovers)

@@ -6,6 +6,7 @@ behind an address ("hdfs://...") or is read by the user's own dataset class is l
 
 from __future__ import annotations
 
+import importlib
 import socket
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ _HIGHEST_PORT = 65_535
 def check(config: DictConfig) -> None:
     """Raise ``WrongUse`` for the first thing that cannot work."""
     _check_model(config.actor_rollout_ref.model)
+    _check_mode(config)
+    _check_backend(config)
     if not config.data.custom_cls.path:
         rows = {key: _check_files(f"data.{key}", config) for key in ("train_files", "val_files")}
         _check_enough_rows(rows["train_files"], config)
@@ -45,6 +48,34 @@ def _check_model(model: Any) -> None:
             raise WrongUse(f"{key}: {path} has no config.json; name a Hugging Face model folder")
     elif path.exists() or looks_local:
         raise WrongUse(f"{key}: there is no model folder {name}; check the path")
+
+
+def _check_mode(config: DictConfig) -> None:
+    separate = config.trainer.v1.trainer_mode == "separate_async"
+    if separate and not config.actor_rollout_ref.hybrid_engine:
+        raise WrongUse(
+            "actor_rollout_ref.hybrid_engine=false does not start in trainer_mode separate_async of verl 0.9.1 "
+            "(it logs with an unknown argument); leave hybrid_engine=true"
+        )
+
+
+def _check_backend(config: DictConfig) -> None:
+    """Ask the backend's own module, which the configuration names, what it cannot do."""
+    library = config.actor_rollout_ref.model.external_lib
+    if not isinstance(library, str):
+        return
+    try:
+        module = importlib.import_module(library)
+    except Exception as error:
+        raise WrongUse(
+            f"actor_rollout_ref.model.external_lib={library} cannot be imported: {type(error).__name__}: "
+            f"{first_line(error)}; install it or correct the name"
+        ) from error
+    if (refuse := getattr(module, "refuse_configuration", None)) is not None:
+        try:
+            refuse(config)
+        except (OSError, ValueError) as error:
+            raise WrongUse(first_line(error)) from error
 
 
 def _check_files(key: str, config: DictConfig) -> int | None:
@@ -91,7 +122,11 @@ def _check_columns(file: parquet.ParquetFile, path: Path, key: str, config: Dict
 def _check_prompts(file: parquet.ParquetFile, path: Path, key: str, config: DictConfig) -> None:
     if config.data.filter_overlong_prompts or config.data.truncation != "error":
         return
-    tokenizer = _tokenizer(config.actor_rollout_ref.model)
+    model = config.actor_rollout_ref.model
+    name = str(model.tokenizer_path or model.path)
+    if "://" in name:
+        return
+    tokenizer = _tokenizer(name, model)
     options = {**config.data.apply_chat_template_kwargs, "add_generation_prompt": True, "return_dict": True}
     limit = whole_number(config, "data.max_prompt_length")
     try:
@@ -113,10 +148,9 @@ def _check_prompts(file: parquet.ParquetFile, path: Path, key: str, config: Dict
             )
 
 
-def _tokenizer(model: Any) -> Any:
+def _tokenizer(name: str, model: Any) -> Any:
     from transformers import AutoTokenizer
 
-    name = str(model.tokenizer_path or model.path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             str(Path(name).expanduser()) if name.startswith("~") else name,

@@ -100,6 +100,7 @@ def _reward_row(response: str, columns: dict[str, Any]) -> RewardRow:
         response=response,
         answer=split_reasoning(response),
         ground_truth=None if ground_truth is None else str(ground_truth),
+        extra={"data_source": str(columns.get("data_source", ""))},
     )
 
 
@@ -113,6 +114,7 @@ def _as_reward(row: RewardRow, verdict: Verdict, response_tokens: int) -> dict[s
             "passed": bool(verdict.passed),
             "format_failure": float(bool(verdict.details.get("format_failure", False))),
             "response_tokens": response_tokens,
+            "data_source": row.extra["data_source"],
             "reason": verdict.reason,
         },
     }

@@ -1,4 +1,4 @@
-"""What the CPU rollout cannot do, refused by the name of its config key before anything starts."""
+"""What the CPU backend cannot do, refused by the name of its config key before anything starts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def refuse_unsupported(rollout: Any, model: Any) -> None:
         "rollout.data_parallel_size": (rollout.data_parallel_size, 1),
         "rollout.pipeline_model_parallel_size": (rollout.pipeline_model_parallel_size, 1),
         "rollout.multi_turn.enable": (bool(rollout.multi_turn.enable), False),
+        "rollout.agent.default_agent_loop": (rollout.agent.default_agent_loop, "single_turn_agent"),
         "rollout.disaggregation.enabled": (bool(rollout.disaggregation.enabled), False),
         "model.lora_rank": (int(model.get("lora_rank", 0) or 0), 0),
     }
@@ -20,3 +21,24 @@ def refuse_unsupported(rollout: Any, model: Any) -> None:
             raise ValueError(
                 f"the CPU rollout needs actor_rollout_ref.{key}={possible}, got {given}; use another backend for it"
             )
+
+
+def refuse_configuration(config: Any) -> None:
+    """As ``refuse_unsupported``, for a run's whole configuration: also critics and models that are not text alone."""
+    from transformers import AutoConfig
+    from verl.trainer.ppo.utils import need_critic
+
+    actor_rollout = config.actor_rollout_ref
+    refuse_unsupported(actor_rollout.rollout, actor_rollout.model)
+    if need_critic(config):
+        raise ValueError(
+            f"the CPU backend trains no critic, which algorithm.adv_estimator={config.algorithm.adv_estimator} needs; "
+            "use algorithm.adv_estimator=grpo or another backend"
+        )
+    model = AutoConfig.from_pretrained(
+        actor_rollout.model.path, trust_remote_code=bool(actor_rollout.model.trust_remote_code)
+    )
+    if hasattr(model, "vision_config") or hasattr(model, "audio_config"):
+        raise ValueError(
+            f"the CPU rollout takes text alone; actor_rollout_ref.model.path={actor_rollout.model.path} is multi-modal"
+        )

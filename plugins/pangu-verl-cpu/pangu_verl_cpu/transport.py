@@ -58,7 +58,7 @@ class ObjectStoreTransport(CheckpointEngine):
         if not self._is_master:
             return {}
         if self._mailbox is None:
-            self._mailbox = Mailbox.remote()
+            self._mailbox = Mailbox.remote()  # type: ignore[attr-defined]
         ray.get(self._mailbox.clear.remote())
         return {"mailbox": self._mailbox}
 

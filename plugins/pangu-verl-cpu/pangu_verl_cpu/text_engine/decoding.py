@@ -102,7 +102,9 @@ class DecodingBatch:
         length = max(self._mask.shape[1], mask.shape[1])
         for mine, theirs in zip(self._layers(), cache.layers, strict=True):
             mine.keys = torch.cat([_left_pad_sequence(mine.keys, length), _left_pad_sequence(theirs.keys, length)])
-            mine.values = torch.cat([_left_pad_sequence(mine.values, length), _left_pad_sequence(theirs.values, length)])
+            mine.values = torch.cat(
+                [_left_pad_sequence(mine.values, length), _left_pad_sequence(theirs.values, length)]
+            )
         masks = [F.pad(m, (length - m.shape[1], 0)) for m in (self._mask, mask)]
         self._mask = torch.cat(masks)
         self._logits = torch.cat([self.logits(), logits])

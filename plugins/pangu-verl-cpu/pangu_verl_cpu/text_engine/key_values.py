@@ -1,8 +1,8 @@
 """A key-value cache with room to grow: a decoding step writes in place instead of copying all that is there.
 
 transformers' own dynamic cache joins old and new states anew for each token, which on a CPU is a third of a step.
-Invariant: ``keys`` and ``values`` are what transformers expects of a layer, and may be replaced by anyone; room that was
-set aside for other tensors is then forgotten.
+Invariant: ``keys`` and ``values`` are what transformers expects of a layer, and may be replaced by anyone; room that
+was set aside for other tensors is then forgotten.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _GROWTH_TOKENS = 64
 class GrowingLayer(DynamicLayer):
     """A layer of full attention."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
     _key_room: torch.Tensor | None = None
     _value_room: torch.Tensor | None = None
 
@@ -35,9 +37,7 @@ class GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
 
-def _append(
-    room: torch.Tensor | None, states: torch.Tensor, new: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _append(room: torch.Tensor | None, states: torch.Tensor, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Write ``new`` behind ``states``, in ``room`` if they lie there and fit, else in a new one."""
     length, needed = states.shape[2], states.shape[2] + new.shape[2]
     if room is None or room.data_ptr() != states.data_ptr() or room.shape[2] < needed or len(room) != len(states):

@@ -19,7 +19,7 @@ class EngineError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How to draw tokens. ``temperature`` 0 is greedy; ``top_k`` of 0 or less and ``top_p`` of 1 leave all tokens in."""
+    """How to draw tokens. ``temperature`` 0 is greedy; ``top_k`` up to 0 and ``top_p`` of 1 leave all tokens in."""
 
     max_new_tokens: int
     temperature: float = 1.0
