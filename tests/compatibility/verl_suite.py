@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 #: What passed when this comparison was first written down.
-LEAST_PASSED = 0
+LEAST_PASSED = 431
 
 _TIMEOUT_S = 1_500
 

@@ -96,10 +96,17 @@ def test_a_file_in_place_of_a_model_folder_is_named(
     assert "no model folder models/file" in complaint(change(actor_rollout_ref__model__path="models/file"))
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"model_type": "no such type"}'])
-def test_a_model_whose_config_cannot_be_read_is_named(change: Change, tmp_path: Path, text: str) -> None:
-    (tmp_path / "config.json").write_text(text)
-    assert complaint(change(actor_rollout_ref__model__path=str(tmp_path)))
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_a_model_whose_config_is_damaged_is_named(change: Change, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    assert complaint(change(actor_rollout_ref__model__path=str(tmp_path))) == (
+        f"actor_rollout_ref.model.path: {tmp_path / 'config.json'} holds no JSON object; fetch the model anew"
+    )
+
+
+def test_a_model_of_an_unknown_type_is_said_in_one_line(change: Change, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no such type"}')
+    assert "no such type" in complaint(change(actor_rollout_ref__model__path=str(tmp_path)))
 
 
 @pytest.mark.parametrize("name", [None, ""])

@@ -7,6 +7,7 @@ behind an address ("hdfs://...") or is read by the user's own dataset class is l
 from __future__ import annotations
 
 import importlib
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ def _check_model(model: Any) -> None:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise WrongUse(f"{key}: {path} has no config.json; name a Hugging Face model folder")
+        try:
+            sound = isinstance(json.loads((path / "config.json").read_bytes()), dict)
+        except ValueError:
+            sound = False
+        if not sound:
+            raise WrongUse(f"{key}: {path / 'config.json'} holds no JSON object; fetch the model anew")
     elif path.exists() or looks_local:
         raise WrongUse(f"{key}: there is no model folder {name}; check the path")
 

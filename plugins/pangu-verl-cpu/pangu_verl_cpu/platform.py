@@ -7,6 +7,7 @@ for as many as it has workers. Memory figures are those of the process.
 from __future__ import annotations
 
 import resource
+import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ def _resident_bytes(*_: Any, **__: Any) -> int:
 
 
 def _peak_resident_bytes(*_: Any, **__: Any) -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
 
 
 def _free_and_total_bytes(*_: Any, **__: Any) -> tuple[int, int]:

@@ -11,9 +11,11 @@ import functools
 import inspect
 from typing import Any
 
-from packaging.version import Version
+from packaging.specifiers import SpecifierSet
 
+_SUPPORTED = ">=0.9.1,<0.10"
 _EXPECTED_PARAMETERS = ("timeout_second", "backend")
+_MARK = "pangu_verl_cpu_allows_cpu"
 
 
 def allow_cpu() -> None:
@@ -22,11 +24,12 @@ def allow_cpu() -> None:
     from verl.utils import distributed
 
     original = distributed.initialize_global_process_group_ray
-    if hasattr(original, "__wrapped__"):
+    if hasattr(original, _MARK):
         return
-    version = Version(verl.__version__)
-    if not Version("0.9.1") <= version < Version("0.10"):
-        raise RuntimeError(f"pangu-verl-cpu patches verl >=0.9.1,<0.10, found {version}; install a matching pair")
+    if not SpecifierSet(_SUPPORTED).contains(verl.__version__, prereleases=True):
+        raise RuntimeError(
+            f"pangu-verl-cpu patches verl {_SUPPORTED}, found {verl.__version__}; install a matching pair"
+        )
     parameters = tuple(inspect.signature(original).parameters)
     if parameters != _EXPECTED_PARAMETERS:
         raise RuntimeError(
@@ -38,4 +41,5 @@ def allow_cpu() -> None:
     def initialize(timeout_second: int | None = None, backend: str | None = None) -> Any:
         return original(timeout_second=timeout_second, backend=backend or "cpu:gloo")
 
+    setattr(initialize, _MARK, True)
     distributed.initialize_global_process_group_ray = initialize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
@@ -11,16 +12,28 @@ def refuse_unsupported(rollout: Any, model: Any) -> None:
         "rollout.tensor_model_parallel_size": (rollout.tensor_model_parallel_size, 1),
         "rollout.data_parallel_size": (rollout.data_parallel_size, 1),
         "rollout.pipeline_model_parallel_size": (rollout.pipeline_model_parallel_size, 1),
+        "rollout.expert_parallel_size": (rollout.expert_parallel_size, 1),
         "rollout.multi_turn.enable": (bool(rollout.multi_turn.enable), False),
         "rollout.agent.default_agent_loop": (rollout.agent.default_agent_loop, "single_turn_agent"),
         "rollout.disaggregation.enabled": (bool(rollout.disaggregation.enabled), False),
+        "rollout.ignore_eos": (bool(rollout.ignore_eos), False),
+        "rollout.full_determinism": (bool(rollout.full_determinism), False),
+        "rollout.enable_rollout_routing_replay": (bool(rollout.enable_rollout_routing_replay), False),
+        "rollout.quantization": (rollout.quantization, None),
+        "rollout.logprobs_mode": (rollout.logprobs_mode, "processed_logprobs"),
         "model.lora_rank": (int(model.get("lora_rank", 0) or 0), 0),
     }
     for key, (given, possible) in wishes.items():
         if given != possible:
             raise ValueError(
-                f"the CPU rollout needs actor_rollout_ref.{key}={possible}, got {given}; use another backend for it"
+                f"the CPU rollout needs actor_rollout_ref.{key}={_as_written(possible)}, got {_as_written(given)}; "
+                "use another backend for it"
             )
+
+
+def _as_written(value: Any) -> str:
+    """As in a configuration file."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def refuse_configuration(config: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.replica import TokenOutput
 
@@ -26,7 +26,10 @@ def model_dtype(name: str) -> torch.dtype:
     """torch's type for ``rollout.dtype``; "auto" is bfloat16 where the processor multiplies in it."""
     if name == "auto":
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    return {"bfloat16": torch.bfloat16, "float32": torch.float32, "bf16": torch.bfloat16, "fp32": torch.float32}[name]
+    known = {"bfloat16": torch.bfloat16, "float32": torch.float32, "bf16": torch.bfloat16, "fp32": torch.float32}
+    if name not in known:
+        raise EngineError(f"unknown actor_rollout_ref.rollout.dtype={name!r} (known: auto, {', '.join(known)})")
+    return known[name]
 
 
 @ray.remote
@@ -38,21 +41,23 @@ class CPUServer:
         self._model_config = omega_conf_to_dataclass(model_config)
         if threads := os.environ.get("PANGU_VERL_CPU_THREADS"):
             torch.set_num_threads(int(threads))
-        path = self._model_config.local_path
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=model_dtype(self._config.dtype), attn_implementation="sdpa"
+            self._model_config.local_path,
+            dtype=model_dtype(self._config.dtype),
+            attn_implementation="sdpa",
+            trust_remote_code=self._model_config.trust_remote_code,
         )
         self._engine = TextEngine(
             model,
-            eos_token_ids=self._eos_token_ids(path),
+            eos_token_ids=self._eos_token_ids(model),
             pad_token_id=self._model_config.tokenizer.pad_token_id,
             max_rows=self._config.max_num_seqs,
             max_prefill_tokens=self._config.max_num_batched_tokens,
             seed=self._config.seed + replica_rank,
         )
 
-    def _eos_token_ids(self, path: str) -> list[int]:
-        declared = GenerationConfig.from_pretrained(path).eos_token_id
+    def _eos_token_ids(self, model: PreTrainedModel) -> list[int]:
+        declared = model.generation_config.eos_token_id
         declared = declared if isinstance(declared, list) else [declared]
         known = {*declared, self._model_config.tokenizer.eos_token_id} - {None}
         return sorted(known)
@@ -86,11 +91,7 @@ class CPUServer:
     async def update_weights(self, references: list[ray.ObjectRef], global_steps: int | None) -> None:
         """Replace all weights by those in ``references`` and publish them as version ``global_steps``."""
         received: list[Bucket] = await asyncio.gather(*references)
-
-        def change(model: Any) -> None:
-            load(model, (pair for bucket in received for pair in bucket.tensors()))
-
-        await asyncio.to_thread(self._engine.change_weights, change, global_steps)
+        await asyncio.to_thread(self._engine.change_weights, lambda model: load(model, received), global_steps)
 
     async def set_global_steps(self, global_steps: int) -> None:
         """Publish the present weights as version ``global_steps``."""

@@ -16,7 +16,9 @@ import torch
 from verl.checkpoint_engine import CheckpointEngine, CheckpointEngineRegistry
 from verl.workers.rollout.utils import ensure_async_iterator
 
-from pangu_verl_cpu.weights import buckets
+# The worker beside a standalone server reads no model configuration, so this import is what tells it of the rollout.
+from pangu_verl_cpu import registrations as registrations
+from pangu_verl_cpu.weights import BUCKET_BYTES, buckets
 
 
 @ray.remote(num_cpus=0, max_concurrency=256)
@@ -50,6 +52,8 @@ class ObjectStoreTransport(CheckpointEngine):
     """One end of the transport: rank 0 sends, ranks above 0 receive, the trainer's other ranks only take part."""
 
     def __init__(self, bucket_size: int, is_master: bool = False) -> None:
+        # verl's bound on memory; a smaller bucket lets the receiver work while the next one is packed.
+        self._bucket_bytes = min(bucket_size, BUCKET_BYTES)
         self._is_master = is_master
         self._mailbox: ray.actor.ActorHandle | None = None
         self._rank = -1
@@ -75,8 +79,11 @@ class ObjectStoreTransport(CheckpointEngine):
         self._rank, self._mailbox = rank, mailbox
 
     def finalize(self) -> None:
+        """Every receiver has all weights: free Ray's store of them."""
         if not self._is_master:
             self._mailbox = None
+        elif self._mailbox is not None:
+            ray.get(self._mailbox.clear.remote())
 
     @torch.no_grad()
     async def send_weights(self, weights: Any, global_steps: int | None = None) -> dict[str, float]:
@@ -86,7 +93,7 @@ class ObjectStoreTransport(CheckpointEngine):
             return {}
         assert self._mailbox is not None
         sent_bytes = 0
-        async for bucket in buckets(ensure_async_iterator(weights)):
+        async for bucket in buckets(ensure_async_iterator(weights), bucket_bytes=self._bucket_bytes):
             sent_bytes += bucket.data.nbytes
             await self._mailbox.put.remote([ray.put(bucket)], False)
         await self._mailbox.put.remote([], True)

@@ -1,12 +1,12 @@
 """Named weights packed into flat buckets that Ray's object store passes between processes without copying.
 
 A bucket is one array of bytes and the place, type and shape of each tensor in it. Invariant: a model takes all of its
-parameters or reports which are missing or unknown; tied parameters count as one.
+parameters, or none and reports which are missing, unknown or misshapen; tied parameters count as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ def _pack(tensors: list[tuple[str, torch.Tensor]]) -> Bucket:
     for name, tensor in tensors:
         entries.append(Entry(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), offset_bytes))
         offset_bytes += -(-tensor.nbytes // 16) * 16
-    data = np.empty(offset_bytes, dtype=np.uint8)
+    data = np.empty(max(1, offset_bytes), dtype=np.uint8)  # torch cannot view an empty array as another type
     flat = torch.from_numpy(data)
     for entry, (_, tensor) in zip(entries, tensors, strict=True):
         place = flat[entry.offset_bytes : entry.offset_bytes + tensor.nbytes]
@@ -60,14 +60,19 @@ def _pack(tensors: list[tuple[str, torch.Tensor]]) -> Bucket:
 
 
 async def buckets(
-    weights: AsyncIterable[tuple[str, torch.Tensor]], dtype: torch.dtype | None = None
+    weights: AsyncIterable[tuple[str, torch.Tensor]],
+    dtype: torch.dtype | None = None,
+    bucket_bytes: int = BUCKET_BYTES,
 ) -> AsyncIterator[Bucket]:
-    """Pack ``weights`` as they come, cast to ``dtype`` if given."""
+    """Pack ``weights`` as they come, the floating-point ones cast to ``dtype`` if given.
+
+    A bucket exceeds ``bucket_bytes`` only for a tensor that does so by itself.
+    """
     pending: list[tuple[str, torch.Tensor]] = []
     size_bytes = 0
     async for name, tensor in weights:
-        tensor = tensor.detach().to(device="cpu", dtype=dtype)
-        if pending and size_bytes + tensor.nbytes > BUCKET_BYTES:
+        tensor = tensor.detach().to(device="cpu", dtype=dtype if tensor.is_floating_point() else None)
+        if pending and size_bytes + tensor.nbytes > bucket_bytes:
             yield _pack(pending)
             pending, size_bytes = [], 0
         pending.append((name, tensor))
@@ -76,17 +81,23 @@ async def buckets(
         yield _pack(pending)
 
 
-def load(model: PreTrainedModel, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-    """Copy ``weights`` into ``model`` in place; raises ``EngineError`` naming what is missing, unknown or misshapen."""
+def load(model: PreTrainedModel, received: Sequence[Bucket]) -> None:
+    """Copy the weights in ``received`` into ``model`` in place, after checking that they are whole and fit."""
     parameters = model.state_dict(keep_vars=True)
+    _check(parameters, received)
+    for bucket in received:
+        for name, tensor in bucket.tensors():
+            parameters[name].data.copy_(tensor)
+
+
+def _check(parameters: Mapping[str, torch.Tensor], received: Sequence[Bucket]) -> None:
     missing = {tensor.data_ptr() for tensor in parameters.values()}
-    for name, tensor in weights:
-        if name not in parameters:
-            raise EngineError(f"the trainer sent a weight {name!r} that the rollout model does not have")
-        target = parameters[name]
-        if target.shape != tensor.shape:
-            raise EngineError(f"weight {name!r} has shape {tuple(tensor.shape)}, expected {tuple(target.shape)}")
-        target.data.copy_(tensor)
+    for entry in (entry for bucket in received for entry in bucket.entries):
+        if entry.name not in parameters:
+            raise EngineError(f"the trainer sent a weight {entry.name!r} that the rollout model does not have")
+        target = parameters[entry.name]
+        if target.shape != entry.shape:
+            raise EngineError(f"weight {entry.name!r} has shape {entry.shape}, expected {tuple(target.shape)}")
         missing.discard(target.data_ptr())
     if missing:
         names = [name for name, tensor in parameters.items() if tensor.data_ptr() in missing]

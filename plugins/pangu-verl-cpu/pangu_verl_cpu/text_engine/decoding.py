@@ -25,16 +25,18 @@ class DecodingBatch:
         self.requests: list[Request] = []
         self._model = model
         self._pad_token_id = pad_token_id
+        self._last_position = int(model.config.max_position_embeddings) - 1
         self._cache: DynamicCache | None = None
         self._mask = torch.zeros(0, 0, dtype=torch.long)
         self._logits: torch.Tensor | None = None
+        growing_cache(model.config)  # refuses a model that it has no cache for before the first request does
 
     def __len__(self) -> int:
         return len(self.requests)
 
     def join(self, requests: Sequence[Request]) -> None:
         """Prefill ``requests`` (equal prompts once: the members of a group share theirs) and add them as rows."""
-        sequences = [tuple(r.prompt_token_ids) for r in requests]
+        sequences = [request.prompt_token_ids for request in requests]
         unique = list(dict.fromkeys(sequences))
         index_of = {sequence: row for row, sequence in enumerate(unique)}
         rows = torch.tensor([index_of[sequence] for sequence in sequences])
@@ -52,10 +54,12 @@ class DecodingBatch:
     def advance(self, tokens: Sequence[int]) -> None:
         """Append one token to each row and compute the scores that follow it."""
         self._mask = F.pad(self._mask, (0, 1), value=1)
+        # Rows that are done and not yet dropped may run past the last position; what they compute is not used.
+        positions = (self._mask.sum(dim=1, keepdim=True) - 1).clamp(max=self._last_position)
         output = self._model(
             input_ids=torch.tensor(tokens)[:, None],
             attention_mask=self._mask,
-            position_ids=self._mask.sum(dim=1, keepdim=True) - 1,
+            position_ids=positions,
             past_key_values=self._cache,
             use_cache=True,
         )
@@ -101,10 +105,8 @@ class DecodingBatch:
             return
         length = max(self._mask.shape[1], mask.shape[1])
         for mine, theirs in zip(self._layers(), cache.layers, strict=True):
-            mine.keys = torch.cat([_left_pad_sequence(mine.keys, length), _left_pad_sequence(theirs.keys, length)])
-            mine.values = torch.cat(
-                [_left_pad_sequence(mine.values, length), _left_pad_sequence(theirs.values, length)]
-            )
+            mine.keys = torch.cat([_left_padded(mine.keys, length), _left_padded(theirs.keys, length)])
+            mine.values = torch.cat([_left_padded(mine.values, length), _left_padded(theirs.values, length)])
         masks = [F.pad(m, (length - m.shape[1], 0)) for m in (self._mask, mask)]
         self._mask = torch.cat(masks)
         self._logits = torch.cat([self.logits(), logits])
@@ -113,6 +115,6 @@ class DecodingBatch:
         return self._cache.layers if self._cache is not None else ()
 
 
-def _left_pad_sequence(states: torch.Tensor, length: int) -> torch.Tensor:
+def _left_padded(states: torch.Tensor, length: int) -> torch.Tensor:
     """Pad the sequence axis of (rows, heads, sequence, head size) on the left."""
     return F.pad(states, (0, 0, length - states.shape[2], 0))

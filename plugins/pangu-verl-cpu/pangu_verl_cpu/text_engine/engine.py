@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import contextmanager
 
 import torch
 from transformers import PreTrainedModel
 
 from pangu_verl_cpu.text_engine.decoding import DecodingBatch
-from pangu_verl_cpu.text_engine.requests import Completion, EngineError, Request, Sampling
+from pangu_verl_cpu.text_engine.requests import (
+    Completion,
+    EngineError,
+    EngineStatistics,
+    Request,
+    Sampling,
+    StopReason,
+)
 from pangu_verl_cpu.text_engine.sampling import sample
 
 # Rows come and go in lots of an eighth of the batch: each joining or leaving copies the key-value cache once.
@@ -28,20 +36,11 @@ _LOT_SHARE = 8
 _GATHER_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStatistics:
-    """Counted since the start. Seconds are wall time of the engine's thread."""
-
-    busy_s: float
-    idle_s: float
-    prompt_tokens: int
-    generated_tokens: int
-    completed_requests: int
-    aborted_requests: int
-
-
 class TextEngine:
-    """Serves one model. ``eos_token_ids`` end a sequence (and are returned as its last token)."""
+    """Serves one model. ``eos_token_ids`` end a sequence (and are returned as its last token).
+
+    Callbacks on the futures run in the engine's thread and must not call ``pause``, ``change_weights`` or ``close``.
+    """
 
     def __init__(
         self,
@@ -56,21 +55,25 @@ class TextEngine:
         self._model = model.eval()
         self._eos_token_ids = frozenset(eos_token_ids)
         self._max_length_tokens = int(model.config.max_position_embeddings)
+        self._vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
         self._max_rows = max_rows
         self._max_prefill_tokens = max_prefill_tokens
         self._generator = torch.Generator().manual_seed(seed)
         self._batch = DecodingBatch(model, pad_token_id)
         self._waiting: list[Request] = []
+        self._joining: list[Request] = []
         self._arrivals = itertools.count()
         self._last_arrival_s = 0.0
         self._version: int | None = None
         self._paused = self._rejecting = self._closed = False
+        # Who holds the model (the thread for a step, or a caller between two), and how many callers wait for it.
+        self._model_held = False
+        self._num_callers = 0
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._step_lock = threading.Lock()
         self._started_s = time.monotonic()
         self._busy_s = 0.0
-        self._prompt_tokens = self._generated_tokens = self._completed = self._aborted = 0
+        self._prompt_tokens = self._generated_tokens = self._completed = self._aborted = self._failed = 0
         self._thread = threading.Thread(target=self._run, name="text-engine", daemon=True)
         self._thread.start()
 
@@ -78,13 +81,13 @@ class TextEngine:
 
     def submit(self, prompt_token_ids: Sequence[int], sampling: Sampling, priority: int = 0) -> Future[Completion]:
         """Queue a prompt; lower ``priority`` is served first. While paused it waits, or ends at once if rejecting."""
-        self._check_length(prompt_token_ids, sampling)
+        self._check_prompt(prompt_token_ids, sampling)
         with self._changed:
             if self._closed:
                 raise EngineError("the engine is closed")
-            request = Request(list(prompt_token_ids), sampling, priority, next(self._arrivals))
+            request = Request(tuple(prompt_token_ids), sampling, priority, next(self._arrivals))
             if self._rejecting:
-                request.finish("aborted", self._version)
+                self._end(request, "aborted")
             else:
                 heapq.heappush(self._waiting, request)
                 self._last_arrival_s = time.monotonic()
@@ -98,17 +101,15 @@ class TextEngine:
         """
         with self._changed:
             self._paused, self._rejecting = True, reject
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._batch or self._closed)
-            turned_away = self._waiting if reject else []
+        with self._between_steps(), self._lock:
+            ending = [request for request in self._batch.requests if not request.ended]
+            self._batch.keep([])
             if reject:
+                ending += self._waiting
                 self._waiting = []
-            for request in turned_away:
-                request.finish("aborted", self._version)
-            aborted, self._last_pause_aborted = self._last_pause_aborted, 0
-            return aborted + len(turned_away)
-
-    _last_pause_aborted = 0
+            for request in ending:
+                self._end(request, "aborted")
+            return len(ending)
 
     def resume(self) -> None:
         """Serve again after ``pause``."""
@@ -118,7 +119,7 @@ class TextEngine:
 
     def change_weights(self, change: Callable[[PreTrainedModel], None], version: int | None) -> None:
         """Run ``change`` on the model between two steps, then report ``version`` (None keeps the present one)."""
-        with self._step_lock, torch.no_grad():
+        with self._between_steps(), torch.no_grad():
             change(self._model)
             if version is not None:
                 self._version = version
@@ -139,6 +140,7 @@ class TextEngine:
                 generated_tokens=self._generated_tokens,
                 completed_requests=self._completed,
                 aborted_requests=self._aborted,
+                failed_requests=self._failed,
             )
 
     def close(self) -> None:
@@ -151,56 +153,70 @@ class TextEngine:
     # The engine's thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._wait_for_work():
+        while self._begin_step():
             started_s = time.monotonic()
             try:
-                with self._step_lock, torch.inference_mode():
+                with torch.inference_mode():
                     self._step()
             except Exception as error:  # noqa: BLE001 - a broken step must reach those who wait, not kill the thread
                 self._fail_all(error)
-            with self._lock:
-                self._busy_s += time.monotonic() - started_s
+            self._busy_s += time.monotonic() - started_s
+            self._release_model()
         with self._lock:
-            self._end_all("aborted")
+            for request in [*self._batch.requests, *self._waiting]:
+                self._end(request, "aborted")
+            self._batch.keep([])
+            self._waiting = []
 
-    def _wait_for_work(self) -> bool:
+    def _begin_step(self) -> bool:
+        """Wait for work and take the model; False once closed. Callers who wait for the model go first."""
         with self._changed:
             while not self._closed:
-                if self._paused and self._batch:
-                    self._last_pause_aborted = len(self._batch)
-                    self._aborted += len(self._batch)
-                    for request in self._batch.requests:
-                        request.finish("aborted", self._version)
-                    self._batch.keep([])
-                    self._changed.notify_all()
-                if not self._paused and self._batch:
-                    return True
-                if not self._paused and self._waiting:
-                    quiet_s = time.monotonic() - self._last_arrival_s
-                    if quiet_s >= _GATHER_S or len(self._waiting) >= self._max_rows:
-                        return True
-                    self._changed.wait(_GATHER_S - quiet_s)
-                else:
+                no_work = self._paused or not (self._batch or self._waiting)
+                if no_work or self._model_held or self._num_callers:
                     self._changed.wait()
+                elif (gather_s := self._time_to_gather()) > 0:
+                    self._changed.wait(gather_s)
+                else:
+                    self._model_held = True
+                    return True
         return False
 
+    def _time_to_gather(self) -> float:
+        if self._batch or len(self._waiting) >= self._max_rows:
+            return 0.0
+        return _GATHER_S - (time.monotonic() - self._last_arrival_s)
+
+    @contextmanager
+    def _between_steps(self) -> Iterator[None]:
+        """Hold the model while no step runs. The lock stays free meanwhile, for ``submit`` and ``statistics``."""
+        with self._changed:
+            self._num_callers += 1
+            self._changed.wait_for(lambda: not self._model_held)
+            self._num_callers -= 1
+            self._model_held = True
+        try:
+            yield
+        finally:
+            self._release_model()
+
+    def _release_model(self) -> None:
+        with self._changed:
+            self._model_held = False
+            self._changed.notify_all()
+
     def _step(self) -> None:
-        if admitted := self._admit():
-            self._batch.join(admitted)
+        self._joining = self._admit()
+        if self._joining:
+            self._batch.join(self._joining)
+            self._joining = []
         requests = self._batch.requests
+        if not requests:
+            return
         tokens, log_probs = sample(self._batch.logits(), [r.sampling for r in requests], self._generator)
         going_on = []
         for row, (request, token, log_prob) in enumerate(zip(requests, tokens, log_probs, strict=True)):
-            if request.future.done():
-                continue
-            request.token_ids.append(token)
-            request.log_probs.append(log_prob)
-            self._generated_tokens += 1
-            if token in self._eos_token_ids:
-                self._complete(request, "completed")
-            elif len(request.token_ids) >= request.sampling.max_new_tokens:
-                self._complete(request, "length")
-            else:
+            if not request.ended and self._extend(request, token, log_prob):
                 going_on.append(row)
         done = len(requests) - len(going_on)
         if done and (not going_on or done >= len(requests) // _LOT_SHARE):
@@ -208,6 +224,22 @@ class TextEngine:
             tokens = [tokens[row] for row in going_on]
         if self._batch:
             self._batch.advance(tokens)
+
+    def _extend(self, request: Request, token: int, log_prob: float) -> bool:
+        """Add a token to a request; returns whether it goes on."""
+        if request.future.cancelled():
+            self._end(request, "aborted")
+        elif not math.isfinite(log_prob):
+            self._end(request, EngineError("the model's scores hold NaN or infinity; are its weights finite?"))
+        else:
+            request.token_ids.append(token)
+            request.log_probs.append(log_prob)
+            self._generated_tokens += 1
+            if token in self._eos_token_ids:
+                self._end(request, "completed")
+            elif len(request.token_ids) >= request.sampling.max_new_tokens:
+                self._end(request, "length")
+        return not request.ended
 
     def _admit(self) -> list[Request]:
         """The next requests by priority, within the free rows and the prefill budget."""
@@ -217,39 +249,44 @@ class TextEngine:
                 return []
             admitted: list[Request] = []
             prompts: set[tuple[int, ...]] = set()
+            longest_tokens = 0
             while self._waiting and len(admitted) < free_rows:
-                prompt = tuple(self._waiting[0].prompt_token_ids)
-                longest = max(map(len, prompts | {prompt}))
-                if admitted and longest * len(prompts | {prompt}) > self._max_prefill_tokens:
+                request = self._waiting[0]
+                if request.future.cancelled():
+                    self._end(heapq.heappop(self._waiting), "aborted")
+                    continue
+                prompts.add(request.prompt_token_ids)
+                longest_tokens = max(longest_tokens, len(request.prompt_token_ids))
+                if admitted and longest_tokens * len(prompts) > self._max_prefill_tokens:
                     break
-                prompts.add(prompt)
-                request = heapq.heappop(self._waiting)
                 request.version_at_start = self._version
-                self._prompt_tokens += len(prompt)
-                admitted.append(request)
+                self._prompt_tokens += len(request.prompt_token_ids)
+                admitted.append(heapq.heappop(self._waiting))
             return admitted
 
-    def _complete(self, request: Request, reason: str) -> None:
-        self._completed += 1
-        request.finish("completed" if reason == "completed" else "length", self._version)
+    # How requests end ------------------------------------------------------------------------------------------------
+
+    def _end(self, request: Request, outcome: StopReason | Exception) -> None:
+        """End a request, unless it has ended, and count it; one that was cancelled counts as aborted."""
+        with self._lock:
+            if request.ended:
+                return
+            awaited = request.end(outcome, self._version)
+            if outcome == "aborted" or not awaited:
+                self._aborted += 1
+            elif isinstance(outcome, Exception):
+                self._failed += 1
+            else:
+                self._completed += 1
 
     def _fail_all(self, error: Exception) -> None:
-        with self._changed:
-            for request in self._batch.requests:
-                if not request.future.done():
-                    request.future.set_exception(error)
+        with self._lock:
+            for request in [*self._batch.requests, *self._joining]:
+                self._end(request, error)
             self._batch.keep([])
-            self._changed.notify_all()
+            self._joining = []
 
-    def _end_all(self, reason: str) -> None:
-        for request in [*self._batch.requests, *self._waiting]:
-            if not request.future.done():
-                request.finish("aborted", self._version)
-        self._waiting = []
-        self._batch.keep([])
-        self._changed.notify_all()
-
-    def _check_length(self, prompt_token_ids: Sequence[int], sampling: Sampling) -> None:
+    def _check_prompt(self, prompt_token_ids: Sequence[int], sampling: Sampling) -> None:
         length = len(prompt_token_ids)
         if length == 0:
             raise EngineError("the prompt has no tokens")
@@ -258,3 +295,6 @@ class TextEngine:
                 f"prompt of {length} tokens plus max_tokens {sampling.max_new_tokens} exceeds the model's "
                 f"{self._max_length_tokens} positions; shorten the prompt or lower data.max_response_length"
             )
+        for token in (min(prompt_token_ids), max(prompt_token_ids)):
+            if not 0 <= token < self._vocabulary_size:
+                raise EngineError(f"the prompt holds token {token}, the model knows 0 to {self._vocabulary_size - 1}")

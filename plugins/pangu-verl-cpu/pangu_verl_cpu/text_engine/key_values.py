@@ -49,11 +49,14 @@ def _append(room: torch.Tensor | None, states: torch.Tensor, new: torch.Tensor) 
 
 
 def growing_cache(config: PretrainedConfig) -> DynamicCache:
-    """An empty cache for a model with full attention in every layer; raises ``EngineError`` for another."""
+    """An empty cache for a model whose rows do not touch each other; raises ``EngineError`` for another."""
     cache = DynamicCache(config=config)
     for layer in cache.layers:
         if type(layer) is not DynamicLayer:
             kind = type(layer).__name__
             raise EngineError(f"the CPU engine serves models with full attention in every layer, this one has a {kind}")
+    rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type")
+    if rope_type in ("dynamic", "longrope"):
+        raise EngineError(f"the CPU engine has no rope_type {rope_type!r}: there the longest row changes the others")
     cache.layers = [GrowingLayer() for _ in cache.layers]
     return cache

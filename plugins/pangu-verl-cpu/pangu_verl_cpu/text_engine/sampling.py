@@ -1,7 +1,8 @@
 """Draws the next token of every row and tells the log-probability with which it was drawn.
 
 Invariant: the log-probability belongs to the distribution that the token really came from (temperature, top-k and
-top-p applied), which is what an importance ratio needs.
+top-p applied), which is what an importance ratio needs. A greedy token carries that of the model's own distribution;
+where the scores are not finite, so is not the log-probability.
 """
 
 from __future__ import annotations
@@ -65,4 +66,5 @@ def _inverse_transform(probabilities: torch.Tensor, generator: torch.Generator) 
     uniform = torch.rand(len(probabilities), 1, generator=generator, dtype=torch.float64)
     # Rounding may bring the threshold up to the total, past the last token.
     threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, threshold, right=True).squeeze(1)
+    # NaN would point past the vocabulary.
+    return torch.searchsorted(cumulative, threshold, right=True).clamp(max=probabilities.shape[1] - 1).squeeze(1)
