@@ -50,6 +50,12 @@ class Gate:
             thread.join(timeout=0.1)
         return number
 
+    def stands_still(self, for_s: float = 0.2) -> bool:
+        """Whether no pass begins in this time, those apart that stand here already."""
+        while self._arrived.acquire(blocking=False):
+            pass
+        return not self._arrived.acquire(timeout=for_s)
+
     def open(self) -> None:
         self._is_open = True
         self._allowed.release(1000)

@@ -60,11 +60,8 @@ def test_no_token_is_made_after_pause_has_returned(make_engine: MakeEngine, gate
     engine.submit(PROMPT, greedy_sampling(60))
     gate.await_pass(3)
     gate.let_pass_until(in_thread(engine.pause))
-    passes, waiting = gate.passes, engine.submit(PROMPT, greedy_sampling(5))
-    gate.open()
-    for version in range(20):  # each gives the engine's thread a turn
-        engine.change_weights(lambda _: None, version)
-    assert (gate.passes, waiting.done()) == (passes, False)
+    engine.submit(PROMPT, greedy_sampling(5))
+    assert gate.stands_still()
 
 
 def test_pause_keeps_requests_that_have_no_token_yet(
@@ -156,6 +153,7 @@ def test_a_finished_row_that_has_not_left_is_not_ended_twice(
     gate.let_pass_until(in_thread(lambda: counts.append(engine.pause())))
     assert counts == [15]
     assert (short.result(0).stop_reason, {f.result(0).stop_reason for f in futures}) == ("length", {"aborted"})
+    assert len(short.result(0).token_ids) == 1
     gate.open()
     engine.resume()
     assert_serves(engine, greedy)
@@ -175,8 +173,9 @@ def test_aborted_requests_are_counted(make_engine: MakeEngine, gate: Any, in_thr
 # Weights and versions
 
 
-def test_weights_change_between_two_steps(make_engine: MakeEngine, model: LlamaForCausalLM) -> None:
-    stepping, found = [], []
+def test_weights_do_not_change_during_a_step(make_engine: MakeEngine, model: LlamaForCausalLM) -> None:
+    stepping: list[bool] = []
+    found: list[bool] = []
     model.register_forward_pre_hook(lambda *_: stepping.append(True))
     model.register_forward_hook(lambda *_: stepping.clear())
     engine = make_engine()
@@ -185,6 +184,20 @@ def test_weights_change_between_two_steps(make_engine: MakeEngine, model: LlamaF
         engine.change_weights(lambda _: found.append(bool(stepping)), version)
     future.result(PATIENCE_S)
     assert found == [False] * 20
+
+
+def test_no_step_begins_while_weights_change(make_engine: MakeEngine, gate: Any, in_thread: Any) -> None:
+    engine = make_engine()
+    engine.submit(PROMPT, greedy_sampling(60))
+    gate.await_pass(2)
+    still: list[bool] = []
+
+    def change(_: Any) -> None:
+        engine.submit(OTHER_PROMPT, greedy_sampling(5))  # wakes the engine's thread
+        still.append(gate.stands_still())
+
+    gate.let_pass_until(in_thread(lambda: engine.change_weights(change, 1)))
+    assert still == [True]
 
 
 def test_new_weights_wait_for_one_step_at_most(make_engine: MakeEngine, gate: Any, in_thread: Any) -> None:

@@ -190,6 +190,19 @@ def test_requests_within_the_rows_are_served_together(make_engine: MakeEngine, g
     assert gate.passes == 5  # the prefill, and one for each token but the last
 
 
+def test_an_idle_engine_waits_for_the_members_of_a_group(
+    make_engine: MakeEngine, gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pangu_verl_cpu.text_engine.engine._GATHER_S", 1000.0)
+    engine = make_engine(max_rows=3)
+    futures = [engine.submit((3, 4), Sampling(max_new_tokens=1)) for _ in range(2)]
+    assert gate.stands_still()
+    futures.append(engine.submit((3, 4), Sampling(max_new_tokens=1)))
+    gate.open()
+    concurrent.futures.wait(futures, timeout=PATIENCE_S)
+    assert gate.passes == 1
+
+
 # What it counts
 
 

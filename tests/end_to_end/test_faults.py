@@ -107,9 +107,10 @@ def test_a_killed_driver_leaves_no_process_and_resumes(running: Running, quickst
     running.process.send_signal(signal.SIGKILL)
     running.process.communicate()
     assert running.leftovers() == []
-    resumed = quickstart("trainer.total_training_steps=4", *LONG[1:], folder=running.folder, resume=True)
+    saved = int((running.folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text())
+    resumed = quickstart(f"trainer.total_training_steps={saved + 1}", *LONG[1:], folder=running.folder, resume=True)
     assert resumed.code == 0, resumed.errors
-    assert min(resumed.metrics("actor/grad_norm")) == 3
+    assert sorted(resumed.metrics("actor/grad_norm")) == [saved + 1]
 
 
 def test_ctrl_c_leaves_a_resumable_run(running: Running) -> None:
@@ -132,7 +133,7 @@ def test_a_full_disk_while_checkpointing_keeps_the_earlier_checkpoint(tmp_path: 
         options = ["quickstart", "--model", "tiny", "--run-dir", str(folder), *LONG[:-1], "trainer.save_freq=1"]
         ended = finish(options, folder)
         assert ended.code == 1
-        assert "no space left" in one_line(ended.errors)
+        assert "no space left" in one_line(ended.errors), ended.errors
         latest = (folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text()
         assert (folder / "checkpoints" / f"global_step_{latest}" / "actor").is_dir()
         assert ended.leftovers == []

@@ -18,7 +18,8 @@ HEAVY = "torch", "verl", "ray", "transformers", "numpy"
 
 
 @pytest.mark.parametrize(
-    "module", ["pangu_verl", "pangu_verl.integrations.verl.boot", "pangu_verl.integrations.verl.features", "pangu_verl.cli"]
+    "module",
+    ["pangu_verl", "pangu_verl.integrations.verl.boot", "pangu_verl.integrations.verl.features", "pangu_verl.cli"],
 )
 def test_importing_it_imports_nothing_heavy(module: str) -> None:
     program = f"import sys, {module}; print(*[name for name in {HEAVY} if name in sys.modules])"
@@ -94,9 +95,7 @@ def test_in_this_process_every_plugin_is_in_order() -> None:
     assert found["pangu_verl_cpu"] in ("ready", "inactive")
 
 
-def test_a_plugin_that_verl_loaded_says_its_outcome(
-    installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plugin_that_verl_loaded_says_its_outcome(installed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fine_plugin", plugin("fine_plugin", outcome="ready"))
     monkeypatch.setitem(sys.modules, "old_plugin", plugin("old_plugin", outcome="needs a newer verl"))
     installed.update(pangu_verl_fine="fine_plugin", pangu_verl_old="old_plugin")

@@ -46,9 +46,7 @@ def test_everything_a_run_writes_goes_into_its_folder(config: DictConfig, run: R
     assert OmegaConf.load(run.folder / "config.yaml") == config
 
 
-def test_the_users_folder_for_tensorboard_stays(
-    config: DictConfig, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_users_folder_for_tensorboard_stays(config: DictConfig, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORBOARD_DIR", "/elsewhere")
     launch.place_in_run_folder(config, run)
     assert os.environ["TENSORBOARD_DIR"] == "/elsewhere"

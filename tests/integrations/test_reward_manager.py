@@ -56,7 +56,9 @@ def data(tokenizer: Any, *responses: str, padding: int = 0, **columns: Any) -> D
         "raw_prompt": [{"role": "user", "content": "What is 1 + 3?"}],
         **columns,
     }
-    rows = [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.int64) for text in responses]
+    rows = [
+        torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.int64) for text in responses
+    ]
     pad = torch.nn.utils.rnn.pad_sequence
     ids = torch.nn.functional.pad(pad(rows, batch_first=True), (0, padding))
     mask = torch.nn.functional.pad(pad([torch.ones_like(row) for row in rows], batch_first=True), (0, padding))
@@ -242,7 +244,9 @@ async def test_a_function_that_raises_ends_the_run_by_name(tokenizer: Any, repor
     for function in both_ways(raises):
         with pytest.raises(RuntimeError):
             await make_manager(tokenizer, function).run_single(data(tokenizer, "4"))
-    assert reported == ["reward.custom_reward_function mine.py:compute_score raised KeyError: 'solution\\nand more'"] * 2
+    assert (
+        reported == ["reward.custom_reward_function mine.py:compute_score raised KeyError: 'solution\\nand more'"] * 2
+    )
 
 
 async def test_a_function_with_other_parameters_ends_the_run_by_name(tokenizer: Any, reported: list[str]) -> None:

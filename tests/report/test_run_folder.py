@@ -112,3 +112,56 @@ def test_resume_hint_repeats_the_command_quoted_for_a_shell(runs: Any) -> None:
     assert facts.resume_hint(Path("runs/x y")) == "pangu-verl train 'name=a b' --resume --run-dir 'runs/x y'"
     facts = read_run_folder(runs.make(facts={"command": ["t", "--run-dir", "r", "--resume"]}, name="b")).facts
     assert facts.resume_hint(Path("r")) == "t --run-dir r --resume"
+
+
+def session(*steps: int) -> str:
+    return "".join(f'{{"step": {step}, "data": {{"a": {step}.0}}}}\n' for step in steps)
+
+
+def test_what_earlier_sessions_logged_comes_first_in_their_order(runs: Any) -> None:
+    folder = runs.make(metrics=session(11))
+    for number, step in ((10, 10), (2, 2), (1, 1), (9, 9)):
+        (folder / f"metrics.{number:03d}.jsonl").write_text(session(step))
+    assert list(read_run_folder(folder).metrics) == [1, 2, 9, 10, 11]
+
+
+def test_of_a_step_in_two_sessions_the_later_session_wins(runs: Any) -> None:
+    folder = runs.make(metrics='{"step":2,"data":{"a":0.9}}\n')
+    (folder / "metrics.001.jsonl").write_text('{"step":1,"data":{"a":0.1}}\n{"step":2,"data":{"a":0.2,"b":5}}\n')
+    (folder / "metrics.002.jsonl").write_text('{"step":2,"data":{"a":0.5}}\n')
+    found = read_run_folder(folder)
+    assert found.metrics == {1: {"a": 0.1}, 2: {"a": 0.9, "b": 5.0}}
+    assert "metrics.001.jsonl and metrics.002.jsonl and metrics.jsonl: 1 step(s) more than once" in found.notes[0]
+
+
+def test_a_torn_line_of_an_earlier_session_is_said_by_its_file(runs: Any) -> None:
+    folder = runs.make(metrics=session(2))
+    (folder / "metrics.001.jsonl").write_text(session(1) + '{"step": 2, "da')
+    found = read_run_folder(folder)
+    assert list(found.metrics) == [1, 2]
+    assert [note.partition(":")[0] for note in found.notes] == ["metrics.001.jsonl"]
+
+
+def test_a_session_that_logged_nothing_yet_is_said(runs: Any) -> None:
+    folder = runs.make(facts=None, metrics=None)
+    (folder / "metrics.001.jsonl").write_text(session(1))
+    found = read_run_folder(folder)
+    assert list(found.metrics) == [1]
+    assert any(
+        "metrics.jsonl is missing: nothing is known of the steps after the last resume" in n for n in found.notes
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.old.jsonl", "metrics..jsonl", "metrics.1.json", "metrics.\u0661.jsonl", "metrics.jsonl.1"]
+)
+def test_files_that_only_look_like_metrics_are_left_alone(runs: Any, name: str) -> None:
+    folder = runs.make(metrics=session(2))
+    (folder / name).write_text(session(1))
+    assert list(read_run_folder(folder).metrics) == [2]
+
+
+def test_a_folder_in_place_of_a_file_of_metrics_is_left_alone(runs: Any) -> None:
+    folder = runs.make(metrics=session(2))
+    (folder / "metrics.001.jsonl").mkdir()
+    assert list(read_run_folder(folder).metrics) == [2]
