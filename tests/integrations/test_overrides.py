@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from cached_composition import composed
 
 from pangu_verl.errors import WrongUse
+from pangu_verl.integrations.verl import configuration
 from pangu_verl.integrations.verl.configuration import compose
+
+
+@pytest.fixture(autouse=True)
+def cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration, "_composed", composed)
 
 
 def refusal(*overrides: str, name: str = "ppo") -> str:

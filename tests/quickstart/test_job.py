@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cached_composition import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from pangu_verl.errors import RunFailed, WrongUse
-from pangu_verl.integrations.verl import launch
+from pangu_verl.integrations.verl import configuration, launch
 from pangu_verl.progress import RunProgress
 from pangu_verl.quickstart import job
 from pangu_verl.quickstart.job import Job
@@ -50,6 +51,7 @@ class Training:
 def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     training = Training()
     monkeypatch.setattr(launch, "train", training)
+    monkeypatch.setattr(configuration, "_composed", composed)
     monkeypatch.setattr(RunProgress, "train_seconds", 12.5)
     monkeypatch.setattr(job, "_prepare_model", lambda order, _: f"models/{order.model}")
     return training
