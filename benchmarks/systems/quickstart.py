@@ -26,9 +26,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--runs", type=Path, nargs="+", help="folders of finished runs, described instead of new ones")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    runs = [measure(arguments.model, seed) for seed in arguments.seeds]
+    if arguments.runs:
+        runs = [describe(folder) for folder in arguments.runs]
+    else:
+        runs = [measure(arguments.model, seed) for seed in arguments.seeds]
     result = {"benchmark": "quickstart", "model": arguments.model, "imports": import_times(), "runs": runs}
     path = arguments.output or RESULTS / f"quickstart_{arguments.model}_{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,24 +47,23 @@ def measure(model: str, seed: int) -> dict[str, Any]:
     """One run of the command in a fresh folder."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        command = [
-            str(COMMAND),
-            "quickstart",
-            "--model",
-            model,
-            "--seed",
-            str(seed),
-            "--run-dir",
-            str(folder),
-            "--json",
-        ]
-        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        record = json.loads((folder / "run.json").read_text())
-        steps = [json.loads(line)["data"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        options = ["--model", model, "--seed", str(seed), "--run-dir", str(folder)]
+        subprocess.run([str(COMMAND), "quickstart", *options], stdout=subprocess.DEVNULL, check=True)
+        return describe(folder)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What a finished run measured."""
+    summary = subprocess.run(
+        [str(COMMAND), "report", str(folder), "--json"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    record = json.loads((folder / "run.json").read_text())
+    steps = [json.loads(line)["data"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     timed = [step for step in steps if "timing_s/step" in step]
+    kept = {key: value for key, value in json.loads(summary.stdout.splitlines()[-1]).items() if key != "report"}
     return {
-        "seed": seed,
-        "summary": json.loads(answer.stdout.splitlines()[-1]),
+        "seed": record["seed"],
+        "summary": kept | {"run_dir": folder.name},
         "step_seconds": _median(timed, "timing_s/step"),
         "seconds_by_part": {part: _median(timed, part) for part in _WORK},
         "overhead_share": statistics.median(_overhead(step) for step in timed),

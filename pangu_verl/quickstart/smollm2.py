@@ -7,7 +7,9 @@ only when it is whole, so an interrupted preparation goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -75,7 +77,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token = _START, _END, _END
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar knows no other switch
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # A model loaded from GGUF refuses to be saved, so its weights go into a fresh one.
     start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     fields = loaded.config.to_dict()
