@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,8 +38,6 @@ class CPUServer:
     def __init__(self, config: Any, model_config: Any, replica_rank: int) -> None:
         self._config = omega_conf_to_dataclass(config)
         self._model_config = omega_conf_to_dataclass(model_config)
-        if threads := os.environ.get("PANGU_VERL_CPU_THREADS"):
-            torch.set_num_threads(int(threads))
         model = AutoModelForCausalLM.from_pretrained(
             self._model_config.local_path,
             dtype=model_dtype(self._config.dtype),

@@ -1,6 +1,6 @@
 """A key-value cache with room to grow: a decoding step writes in place instead of copying all that is there.
 
-transformers' own dynamic cache joins old and new states anew for each token, which on a CPU is a third of a step.
+transformers' own dynamic cache joins old and new states anew for each token, a copy of the whole cache per step.
 Invariant: ``keys`` and ``values`` are what transformers expects of a layer, and may be replaced by anyone; room that
 was set aside for other tensors is then forgotten.
 """
