@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pangu_verl_cpu.text_engine import Sampling
-from pangu_verl_cpu.text_engine.sampling import sample
+from pangu_verl_cpu.text_engine.sampling import _BLOCK_TOKENS, sample
 from scipy.stats import chisquare
 
 LOGITS = torch.tensor([2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -3.0])
@@ -143,3 +145,81 @@ def test_a_row_without_finite_scores_says_so_and_spares_the_others(kind: dict[st
     tokens, log_probs = draw(logits, kind)
     assert [math.isfinite(log_prob) for log_prob in log_probs] == [True, False, True]
     assert all(0 <= token < 8 for token in tokens)
+
+
+# Vocabularies of more than a block
+
+SIZES = [1, 2, _BLOCK_TOKENS - 1, _BLOCK_TOKENS, _BLOCK_TOKENS + 1, 2 * _BLOCK_TOKENS, 3 * _BLOCK_TOKENS - 7]
+
+
+def draw_at(uniform: float, logits: torch.Tensor) -> int:
+    """The token that the number ``uniform`` of the unit interval stands for."""
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(torch, "rand", lambda *size, **_: torch.full(size, uniform, dtype=torch.float64))
+        (token,), (log_prob,) = draw(logits[None], {})
+    assert math.isfinite(log_prob)
+    return token
+
+
+@st.composite
+def sparse_logits(draw: st.DrawFn) -> torch.Tensor:
+    """Scores of which most may be impossible, whole blocks at times."""
+    size = draw(st.sampled_from(SIZES))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    logits = torch.randn(size, generator=generator) * draw(st.sampled_from([0.0, 1.0, 30.0]))
+    possible = torch.rand(size, generator=generator) < draw(st.sampled_from([0.002, 0.1, 1.0]))
+    possible[draw(st.integers(0, size - 1))] = True
+    return logits.masked_fill(~possible, -math.inf)
+
+
+UNIFORM = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, math.nextafter(1.0, 0.0)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(UNIFORM, sparse_logits())
+def test_a_token_of_probability_zero_is_never_drawn(uniform: float, logits: torch.Tensor) -> None:
+    assert logits.softmax(dim=0)[draw_at(uniform, logits)] > 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(UNIFORM, sparse_logits())
+def test_a_token_is_drawn_where_the_mass_before_it_and_its_own_say(uniform: float, logits: torch.Tensor) -> None:
+    cumulative = logits.double().softmax(dim=0).cumsum(dim=0)
+    token = draw_at(uniform, logits)
+    # The probabilities are in float32, and each block sums hundreds of them.
+    assert (cumulative[token - 1] if token else 0.0) - 1e-6 <= uniform <= cumulative[token] + 1e-6
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_vocabulary_of_any_size_is_drawn_up_to_its_last_token(size: int) -> None:
+    assert draw_at(math.nextafter(1.0, 0.0), torch.zeros(size)) == size - 1
+
+
+@pytest.mark.parametrize("size", SIZES[2:])
+def test_each_token_of_any_vocabulary_is_drawn(size: int) -> None:
+    logits = torch.zeros(size)
+    assert [draw_at((token + 0.5) / size, logits) for token in range(0, size, 17)] == list(range(0, size, 17))
+
+
+@pytest.mark.parametrize("size", [_BLOCK_TOKENS - 56, 2 * _BLOCK_TOKENS + 88])
+def test_tokens_follow_the_distribution_across_blocks(size: int) -> None:
+    logits = torch.randn(size, generator=torch.Generator().manual_seed(size))
+    tokens, _ = draw(logits.expand(DRAWS, -1), {})
+    counts = torch.bincount(torch.tensor(tokens), minlength=size)
+    assert chisquare(counts.numpy(), (logits.double().softmax(dim=0) * DRAWS).numpy()).pvalue > 1e-3
+
+
+def test_the_log_probability_is_that_of_the_token_across_blocks() -> None:
+    logits = torch.randn(700, generator=torch.Generator().manual_seed(0))
+    tokens, log_probs = draw(logits.expand(200, -1), {"temperature": 2.0})
+    assert log_probs == pytest.approx((logits / 2).log_softmax(dim=0)[tokens].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 300, 699])
+def test_scores_that_are_not_finite_draw_a_token_of_the_vocabulary(place: int, poison: float) -> None:
+    logits = torch.zeros(2, 700)
+    logits[0, place] = poison
+    tokens, log_probs = draw(logits, {})
+    assert all(0 <= token < 700 for token in tokens)
+    assert [math.isfinite(log_prob) for log_prob in log_probs] == [False, True]

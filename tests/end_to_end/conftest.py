@@ -31,5 +31,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Finish
 
 @pytest.fixture(scope="session")
 def sync_run(quickstart: Callable[..., Finished]) -> Finished:
-    """Three steps in verl's mode ``sync`` on one rank, a checkpoint after the second."""
-    return quickstart(*PARITY, "trainer.total_training_steps=3", "trainer.test_freq=3", "trainer.save_freq=2")
+    """Three steps in verl's mode ``sync`` on one rank, a checkpoint after the second, logged to TensorBoard as well."""
+    steps = ("trainer.total_training_steps=3", "trainer.test_freq=3", "trainer.save_freq=2")
+    trackers = "trainer.logger=[console,file,tensorboard]"
+    return quickstart(*PARITY, *steps, trackers)

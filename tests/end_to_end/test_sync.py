@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from command_runs import PARITY, Finished
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
 def test_the_run_ends_well_and_prints_its_summary(sync_run: Finished) -> None:
@@ -45,6 +46,13 @@ def test_the_record_counts_busy_and_idle_time_of_the_server(sync_run: Finished) 
     assert engine["idle_s"] > 0
     assert engine["generated_tokens"] > 0
     assert engine["version"] == 3
+
+
+def test_verls_tensorboard_tracker_carries_the_metrics(sync_run: Finished) -> None:
+    assert sync_run.code == 0, sync_run.errors
+    events = EventAccumulator(str(sync_run.folder / "tensorboard")).Reload()
+    for name in ("critic/score/mean", "training/rollout_log_probs_gap/max"):
+        assert [event.step for event in events.Scalars(name)] == [1, 2, 3], name
 
 
 def test_no_ray_process_outlives_the_run(sync_run: Finished) -> None:

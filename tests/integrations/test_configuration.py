@@ -171,7 +171,7 @@ def test_what_the_user_has_set_stays_in_this_process_and_in_the_workers(monkeypa
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     config = compose("ppo", ["backend=cpu"])
     assert os.environ["OMP_NUM_THREADS"] == variables(config).OMP_NUM_THREADS == "7"
-    assert os.environ["GOMP_SPINCOUNT"] == variables(config).GOMP_SPINCOUNT == "20000"
+    assert os.environ["GOMP_SPINCOUNT"] == variables(config).GOMP_SPINCOUNT == "200000"
 
 
 def test_an_override_of_a_workers_variable_wins_over_the_users_environment(monkeypatch: pytest.MonkeyPatch) -> None:

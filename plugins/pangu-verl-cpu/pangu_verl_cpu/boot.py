@@ -15,10 +15,11 @@ outcome = "inactive"
 
 def _boot() -> str:
     try:
-        from pangu_verl_cpu import platform, process_group
+        from pangu_verl_cpu import platform, process_group, threads
 
         platform.register()
         process_group.allow_cpu()
+        threads.reserve()
     except Exception as error:  # noqa: BLE001 - verl would swallow it; the driver reads it from `outcome`
         return f"{type(error).__name__}: {error}"
     return "ready"

@@ -1,7 +1,8 @@
-"""Names the CPU rollout to verl. Imported through ``actor_rollout_ref.model.external_lib`` and by the rollout's config.
+"""Names the CPU rollout and the CPU trainer's engine to verl.
 
-The driver asks ``refuse_configuration`` before it starts anything. verl has no function that registers a server
-adapter: its table ``_ROLLOUT_REGISTRY`` is the documented place.
+Imported through ``actor_rollout_ref.model.external_lib`` and by the rollout's config. The driver asks
+``refuse_configuration`` before it starts anything. verl has no function that registers a server adapter: its table
+``_ROLLOUT_REGISTRY`` is the documented place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from verl.workers.rollout import base, replica
 
 from pangu_verl_cpu.refusals import refuse_configuration as refuse_configuration
+from pangu_verl_cpu.training import engine as engine
 
 #: The value of ``actor_rollout_ref.rollout.name``.
 ROLLOUT_NAME = "pangu_cpu"

@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.replica import TokenOutput
 
-from pangu_verl_cpu.text_engine import EngineError, Sampling, TextEngine
+from pangu_verl_cpu import threads
+from pangu_verl_cpu.text_engine import DECODING_ATTENTION, EngineError, Sampling, TextEngine
 from pangu_verl_cpu.weights import Bucket, load
 
 
@@ -41,7 +42,7 @@ class CPUServer:
         model = AutoModelForCausalLM.from_pretrained(
             self._model_config.local_path,
             dtype=model_dtype(self._config.dtype),
-            attn_implementation="sdpa",
+            attn_implementation=DECODING_ATTENTION,
             trust_remote_code=self._model_config.trust_remote_code,
         )
         self._engine = TextEngine(
@@ -51,6 +52,7 @@ class CPUServer:
             max_rows=self._config.max_num_seqs,
             max_prefill_tokens=self._config.max_num_batched_tokens,
             seed=self._config.seed + replica_rank,
+            before_work=threads.claim,
         )
 
     def _eos_token_ids(self, model: PreTrainedModel) -> list[int]:

@@ -12,9 +12,10 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -27,6 +28,7 @@ from pangu_verl_cpu.text_engine.requests import (
     Request,
     Sampling,
     StopReason,
+    check_prompt,
 )
 from pangu_verl_cpu.text_engine.sampling import sample
 
@@ -39,7 +41,8 @@ _GATHER_S = 0.02
 class TextEngine:
     """Serves one model. ``eos_token_ids`` end a sequence (and are returned as its last token).
 
-    Callbacks on the futures run in the engine's thread and must not call ``pause``, ``change_weights`` or ``close``.
+    ``before_work`` runs first in the engine's thread, which does all that computes. Callbacks on the futures run there
+    too and must not call ``pause``, ``change_weights`` or ``close``.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class TextEngine:
         max_rows: int,
         max_prefill_tokens: int,
         seed: int,
+        before_work: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model.eval()
         self._eos_token_ids = frozenset(eos_token_ids)
         self._max_length_tokens = int(model.config.max_position_embeddings)
         self._vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
+        self._before_work = before_work
         self._max_rows = max_rows
         self._max_prefill_tokens = max_prefill_tokens
         self._generator = torch.Generator().manual_seed(seed)
@@ -66,11 +71,8 @@ class TextEngine:
         self._last_arrival_s = 0.0
         self._version: int | None = None
         self._paused = self._rejecting = self._closed = False
-        # Who holds the model (the thread for a step, or a caller between two), and how many callers wait for it.
-        self._model_held = False
-        self._num_callers = 0
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._errands: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
         self._started_s = time.monotonic()
         self._busy_s = 0.0
         self._prompt_tokens = self._generated_tokens = self._completed = self._aborted = self._failed = 0
@@ -81,7 +83,7 @@ class TextEngine:
 
     def submit(self, prompt_token_ids: Sequence[int], sampling: Sampling, priority: int = 0) -> Future[Completion]:
         """Queue a prompt; lower ``priority`` is served first. While paused it waits, or ends at once if rejecting."""
-        self._check_prompt(prompt_token_ids, sampling)
+        check_prompt(prompt_token_ids, sampling, self._max_length_tokens, self._vocabulary_size)
         with self._changed:
             if self._closed:
                 raise EngineError("the engine is closed")
@@ -101,41 +103,38 @@ class TextEngine:
         """
         with self._changed:
             self._paused, self._rejecting = True, reject
-        with self._between_steps(), self._lock:
-            ending = [request for request in self._batch.requests if not request.ended]
-            self._batch.keep([])
-            if reject:
-                ending += self._waiting
-                self._waiting = []
-            for request in ending:
-                self._end(request, "aborted")
-            return len(ending)
+            if self._closed:
+                return 0
+        return int(self._between_steps(lambda: self._abort_all(reject)))
 
     def resume(self) -> None:
-        """Serve again after ``pause``."""
+        """Serve again."""
         with self._changed:
             self._paused = self._rejecting = False
             self._changed.notify_all()
 
     def change_weights(self, change: Callable[[PreTrainedModel], None], version: int | None) -> None:
         """Run ``change`` on the model between two steps, then report ``version`` (None keeps the present one)."""
-        with self._between_steps(), torch.no_grad():
-            change(self._model)
+
+        def changed() -> None:
+            with torch.no_grad():
+                change(self._model)
             if version is not None:
                 self._version = version
 
+        self._between_steps(changed)
+
     @property
     def version(self) -> int | None:
-        """Version of the weights in use, None before the first publication."""
+        """Of the weights in use, None before the first publication."""
         return self._version
 
     def statistics(self) -> EngineStatistics:
         """Counters up to now."""
-        with self._lock:
-            elapsed_s = time.monotonic() - self._started_s
+        with self._changed:
             return EngineStatistics(
                 busy_s=self._busy_s,
-                idle_s=max(0.0, elapsed_s - self._busy_s),
+                idle_s=max(0.0, time.monotonic() - self._started_s - self._busy_s),
                 prompt_tokens=self._prompt_tokens,
                 generated_tokens=self._generated_tokens,
                 completed_requests=self._completed,
@@ -153,57 +152,60 @@ class TextEngine:
     # The engine's thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._begin_step():
-            started_s = time.monotonic()
-            try:
-                with torch.inference_mode():
-                    self._step()
-            except Exception as error:  # noqa: BLE001 - a broken step must reach those who wait, not kill the thread
-                self._fail_all(error)
-            self._busy_s += time.monotonic() - started_s
-            self._release_model()
-        with self._lock:
+        self._before_work()
+        while work := self._next_work():
+            work()
+        with self._changed:
+            for errand in self._errands:
+                errand()
             for request in [*self._batch.requests, *self._waiting]:
                 self._end(request, "aborted")
             self._batch.keep([])
-            self._waiting = []
 
-    def _begin_step(self) -> bool:
-        """Wait for work and take the model; False once closed. Callers who wait for the model go first."""
+    def _next_work(self) -> Callable[[], None] | None:
+        """Wait for an errand or for a step to take; errands go first. None once closed."""
         with self._changed:
             while not self._closed:
-                no_work = self._paused or not (self._batch or self._waiting)
-                if no_work or self._model_held or self._num_callers:
+                if self._errands:
+                    return self._errands.popleft()
+                if self._paused or not (self._batch or self._waiting):
                     self._changed.wait()
                 elif (gather_s := self._time_to_gather()) > 0:
                     self._changed.wait(gather_s)
                 else:
-                    self._model_held = True
-                    return True
-        return False
+                    return self._timed_step
+        return None
+
+    def _timed_step(self) -> None:
+        started_s = time.monotonic()
+        try:
+            with torch.inference_mode():
+                self._step()
+        except Exception as error:  # noqa: BLE001 - a broken step must reach those who wait, not kill the thread
+            self._fail_all(error)
+        self._busy_s += time.monotonic() - started_s
 
     def _time_to_gather(self) -> float:
         if self._batch or len(self._waiting) >= self._max_rows:
             return 0.0
         return _GATHER_S - (time.monotonic() - self._last_arrival_s)
 
-    @contextmanager
-    def _between_steps(self) -> Iterator[None]:
-        """Hold the model while no step runs. The lock stays free meanwhile, for ``submit`` and ``statistics``."""
-        with self._changed:
-            self._num_callers += 1
-            self._changed.wait_for(lambda: not self._model_held)
-            self._num_callers -= 1
-            self._model_held = True
-        try:
-            yield
-        finally:
-            self._release_model()
+    def _between_steps(self, action: Callable[[], Any]) -> Any:
+        """Have the engine's thread run ``action`` between two steps; its result, or what it raises."""
+        outcome: Future[Any] = Future()
 
-    def _release_model(self) -> None:
+        def errand() -> None:
+            try:
+                outcome.set_result(action())
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller
+                outcome.set_exception(error)
+
         with self._changed:
-            self._model_held = False
+            if self._closed:
+                raise EngineError("the engine is closed")
+            self._errands.append(errand)
             self._changed.notify_all()
+        return outcome.result()
 
     def _step(self) -> None:
         self._joining = self._admit()
@@ -243,7 +245,7 @@ class TextEngine:
 
     def _admit(self) -> list[Request]:
         """The next requests by priority, within the free rows and the prefill budget."""
-        with self._lock:
+        with self._changed:
             free_rows = self._max_rows - len(self._batch)
             if self._batch and free_rows < max(1, self._max_rows // _LOT_SHARE):
                 return []
@@ -268,7 +270,7 @@ class TextEngine:
 
     def _end(self, request: Request, outcome: StopReason | Exception) -> None:
         """End a request, unless it has ended, and count it; one that was cancelled counts as aborted."""
-        with self._lock:
+        with self._changed:
             if request.ended:
                 return
             awaited = request.end(outcome, self._version)
@@ -279,22 +281,20 @@ class TextEngine:
             else:
                 self._completed += 1
 
+    def _abort_all(self, with_waiting: bool) -> int:
+        with self._changed:
+            ending = [request for request in self._batch.requests if not request.ended]
+            self._batch.keep([])
+            if with_waiting:
+                ending += self._waiting
+                self._waiting = []
+            for request in ending:
+                self._end(request, "aborted")
+            return len(ending)
+
     def _fail_all(self, error: Exception) -> None:
-        with self._lock:
+        with self._changed:
             for request in [*self._batch.requests, *self._joining]:
                 self._end(request, error)
             self._batch.keep([])
             self._joining = []
-
-    def _check_prompt(self, prompt_token_ids: Sequence[int], sampling: Sampling) -> None:
-        length = len(prompt_token_ids)
-        if length == 0:
-            raise EngineError("the prompt has no tokens")
-        if length + sampling.max_new_tokens > self._max_length_tokens:
-            raise EngineError(
-                f"prompt of {length} tokens plus max_tokens {sampling.max_new_tokens} exceeds the model's "
-                f"{self._max_length_tokens} positions; shorten the prompt or lower data.max_response_length"
-            )
-        for token in (min(prompt_token_ids), max(prompt_token_ids)):
-            if not 0 <= token < self._vocabulary_size:
-                raise EngineError(f"the prompt holds token {token}, the model knows 0 to {self._vocabulary_size - 1}")

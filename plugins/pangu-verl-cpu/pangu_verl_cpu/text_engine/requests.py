@@ -6,7 +6,7 @@ Invariant: a parameter that the engine cannot honour is refused by name, never i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -146,3 +146,20 @@ class Request:
             stop_reason=stop_reason,
             version=min(known) if len(known) == len(versions) else None,
         )
+
+
+def check_prompt(
+    prompt_token_ids: Sequence[int], sampling: Sampling, max_length_tokens: int, vocabulary_size: int
+) -> None:
+    """Raise ``EngineError`` for a prompt that a model of this length and vocabulary cannot continue."""
+    length = len(prompt_token_ids)
+    if length == 0:
+        raise EngineError("the prompt has no tokens")
+    if length + sampling.max_new_tokens > max_length_tokens:
+        raise EngineError(
+            f"prompt of {length} tokens plus max_tokens {sampling.max_new_tokens} exceeds the model's "
+            f"{max_length_tokens} positions; shorten the prompt or lower data.max_response_length"
+        )
+    for token in (min(prompt_token_ids), max(prompt_token_ids)):
+        if not 0 <= token < vocabulary_size:
+            raise EngineError(f"the prompt holds token {token}, the model knows 0 to {vocabulary_size - 1}")

@@ -11,9 +11,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from pangu_verl_cpu.text_engine.requests import Sampling
+
+_BLOCK_TOKENS = 256
 
 
 def sample(
@@ -57,14 +60,27 @@ def _warpers(temperature: float, top_p: float, top_k: int) -> LogitsProcessorLis
 
 def _inverse_transform(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """One uniform number per row instead of torch.multinomial's one per token: on a CPU the latter costs as much as
-    the model itself (64 rows of 49,152 tokens: about 65 ms).
+    the model itself (64 rows of 49,152 tokens: about 65 ms). First the block is found, then the token in it.
 
-    The first token whose cumulative probability exceeds the threshold is never one of probability 0.
+    The first entry whose cumulative probability exceeds the threshold is never one of probability 0.
     """
-    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
-    total = cumulative[:, -1:]
-    uniform = torch.rand(len(probabilities), 1, generator=generator, dtype=torch.float64)
-    # Rounding may bring the threshold up to the total, past the last token.
-    threshold = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
+    rows, size = probabilities.shape
+    blocks = F.pad(probabilities, (0, -size % _BLOCK_TOKENS)).view(rows, -1, _BLOCK_TOKENS)
+    by_block = blocks.sum(dim=2).cumsum(dim=1, dtype=torch.float64)
+    total = by_block[:, -1:]
+    uniform = torch.rand(rows, 1, generator=generator, dtype=torch.float64)
+    block, threshold = _search(by_block, uniform * total)
+    within = blocks[torch.arange(rows), block.squeeze(1)].cumsum(dim=1, dtype=torch.float64)
+    token, _ = _search(within, threshold)
     # NaN would point past the vocabulary.
-    return torch.searchsorted(cumulative, threshold, right=True).clamp(max=probabilities.shape[1] - 1).squeeze(1)
+    return (block * _BLOCK_TOKENS + token).clamp(max=size - 1).squeeze(1)
+
+
+def _search(cumulative: torch.Tensor, threshold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first entry of each row that exceeds its threshold, and what the threshold exceeds the entry before by."""
+    total = cumulative[:, -1:]
+    # Rounding may bring the threshold up to the total, past the last entry.
+    threshold = torch.minimum(threshold, torch.nextafter(total, torch.zeros_like(total)))
+    found = torch.searchsorted(cumulative, threshold, right=True).clamp(max=cumulative.shape[1] - 1)
+    before = torch.where(found > 0, cumulative.gather(1, (found - 1).clamp(min=0)), 0.0)
+    return found, threshold - before
