@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from engine_requests import OTHER_PROMPT, PATIENCE_S, PROMPT, Greedy, MakeEngine, greedy_sampling
 from pangu_verl_cpu.text_engine import Completion, EngineError, Sampling, TextEngine
 from transformers import LlamaForCausalLM
-
-PATIENCE_S = 60.0
-PROMPT, OTHER_PROMPT = (3, 4, 5), (6, 7)
-
-MakeEngine = Callable[..., TextEngine]
-Greedy = Callable[..., list[int]]
-
-
-def greedy_sampling(max_new_tokens: int) -> Sampling:
-    return Sampling(max_new_tokens=max_new_tokens, temperature=0)
 
 
 def assert_serves(engine: TextEngine, greedy: Greedy) -> None:

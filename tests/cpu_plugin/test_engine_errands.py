@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from pangu_verl_cpu.text_engine import EngineError, Sampling, TextEngine
+from engine_requests import OTHER_PROMPT, PATIENCE_S, PROMPT, Greedy, MakeEngine, greedy_sampling
+from pangu_verl_cpu.text_engine import EngineError
 from transformers import LlamaForCausalLM
-
-PATIENCE_S = 60.0
-PROMPT, OTHER_PROMPT = (3, 4, 5), (6, 7)
-
-MakeEngine = Callable[..., TextEngine]
-Greedy = Callable[..., list[int]]
-
-
-def greedy_sampling(max_new_tokens: int) -> Sampling:
-    return Sampling(max_new_tokens=max_new_tokens, temperature=0)
 
 
 def test_before_work_comes_first_in_the_thread_that_computes(make_engine: MakeEngine, model: LlamaForCausalLM) -> None:

@@ -102,3 +102,9 @@ def test_a_critic_is_refused_by_what_needs_it(tmp_path: Path) -> None:
 def test_a_model_that_sees_is_refused_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"model.path={tmp_path} is multi-modal"):
         refuse_configuration(whole(tmp_path, Qwen2VLConfig()))
+
+
+def test_sequences_split_between_ranks_are_refused_by_key(tmp_path: Path) -> None:
+    key = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size"
+    with pytest.raises(ValueError, match=f"{key}=1, got 2"):
+        refuse_configuration(whole(tmp_path, LlamaConfig(), f"{key}=2"))

@@ -48,6 +48,11 @@ def refuse_configuration(config: Any) -> None:
             f"the CPU backend trains no critic, which algorithm.adv_estimator={config.algorithm.adv_estimator} needs; "
             "use algorithm.adv_estimator=grpo or another backend"
         )
+    if (ranks := actor_rollout.actor.fsdp_config.ulysses_sequence_parallel_size) > 1:
+        raise ValueError(
+            "the CPU backend packs whole sequences and needs "
+            f"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=1, got {ranks}"
+        )
     model = AutoConfig.from_pretrained(
         actor_rollout.model.path, trust_remote_code=bool(actor_rollout.model.trust_remote_code)
     )
