@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from preflight_checks import Change, rows
-
-
-@pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """Composing sets a backend's variables and placing a run sets verl's; each test starts from the same."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def outcomes() -> dict[str, str]:
-    from pangu_verl.integrations.verl.task_runner import boot_outcomes
+    from pangu_verl.integrations.verl.boot_check import boot_outcomes
 
     return boot_outcomes()
 
@@ -130,14 +130,14 @@ def test_plugins_of_others_are_not_asked(installed: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("outcome", ["ready", "inactive"])
 def test_a_plugin_in_order_is_not_refused(outcome: str) -> None:
-    from pangu_verl.integrations.verl.task_runner import refuse_failed_boot
+    from pangu_verl.integrations.verl.boot_check import refuse_failed_boot
 
     refuse_failed_boot("driver", {"pangu_verl": "ready", "pangu_verl_cpu": outcome})
 
 
 @pytest.mark.parametrize("outcome", ["ImportError: no module 'x'", "not loaded", "", "Ready"])
 def test_a_refusal_names_plugin_process_and_cause(outcome: str) -> None:
-    from pangu_verl.integrations.verl.task_runner import refuse_failed_boot
+    from pangu_verl.integrations.verl.boot_check import refuse_failed_boot
 
     with pytest.raises(RunFailed) as caught:
         refuse_failed_boot("reward worker 3", {"pangu_verl": "ready", "pangu_verl_cpu": outcome})

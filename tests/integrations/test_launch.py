@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, RaySystemError, RayTaskError
 
 from pangu_verl.errors import RunFailed, WrongUse
-from pangu_verl.integrations.verl import launch, preflight
+from pangu_verl.integrations.verl import failures, launch, preflight
 from pangu_verl.runs import Run
 
 
@@ -95,7 +95,7 @@ def test_no_earlier_file_is_overwritten_where_one_of_them_is_gone(config: DictCo
 
 
 def explained(error: Exception, config: DictConfig, run: Run, failure: str | None = None) -> str:
-    text = launch._explain(error, failure, config, run)
+    text = failures.explain(error, failure, config, run)
     assert "\n" not in text
     return text
 
@@ -115,6 +115,22 @@ def test_the_cause_is_named_behind_an_error_that_only_passes_it_on(config: DictC
 def test_what_the_watch_saw_comes_before_what_the_driver_got(config: DictConfig, run: Run) -> None:
     text = explained(ActorDiedError(), config, run, failure="pangu_cpu_server_0 died: killed")
     assert text == f"pangu_cpu_server_0 died: killed (logs in {run.folder / 'logs'})"
+
+
+def test_what_ray_only_quotes_is_taken_out_of_the_traceback(config: DictConfig, run: Run) -> None:
+    quote = RaySystemError("The worker failed:\n  File ...\nKeyError: 'a'\n\nThe above ...\nValueError: no such platform\n")
+    assert explained(quote, config, run).startswith("ValueError: no such platform (logs in ")
+
+
+def test_a_worker_that_died_for_lack_of_a_plugin_is_explained_by_it(
+    config: DictConfig, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> NoReturn:
+        raise RunFailed("plugin 'x' did not load in process 'Ray worker'")
+
+    monkeypatch.setattr(failures, "require_boot_in_new_worker", refuse)
+    text = explained(ActorDiedError(), config, run)
+    assert text.startswith("plugin 'x' did not load in process 'Ray worker' (logs in ")
 
 
 def test_an_error_without_words_is_named_by_its_class(config: DictConfig, run: Run) -> None:

@@ -7,7 +7,6 @@ verl's own ``run_ppo`` does the work. Invariants: Ray is down when ``train`` ret
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from pangu_verl.errors import PanguError, RunFailed, WrongUse, first_line
+from pangu_verl.errors import RunFailed, WrongUse, first_line
 from pangu_verl.integrations.verl import preflight
 from pangu_verl.runs import Run
 
@@ -57,8 +56,10 @@ def _train(config: DictConfig, run: Run) -> dict[str, Any]:
     import ray
     from verl.trainer.main_ppo import run_ppo
 
+    from pangu_verl.integrations.verl.boot_check import boot_outcomes, refuse_failed_boot
+    from pangu_verl.integrations.verl.failures import explain
     from pangu_verl.integrations.verl.supervisor import Supervisor
-    from pangu_verl.integrations.verl.task_runner import PanguTaskRunner, boot_outcomes, refuse_failed_boot
+    from pangu_verl.integrations.verl.task_runner import PanguTaskRunner
 
     refuse_failed_boot("driver", boot_outcomes())
     preflight.check(config)
@@ -72,7 +73,7 @@ def _train(config: DictConfig, run: Run) -> dict[str, Any]:
     except Exception as error:
         supervisor.settle()
         _keep_worker_logs(run.folder / "logs")
-        raise RunFailed(_explain(error, supervisor.failure, config, run)) from error
+        raise RunFailed(explain(error, supervisor.failure, config, run)) from error
     finally:
         supervisor.stop()
         ray.shutdown()
@@ -88,43 +89,6 @@ def _check_by_verl(config: DictConfig) -> None:
     except (AssertionError, HydraException, TypeError, ValueError) as error:
         cause = (isinstance(error, HydraException) and error.__cause__) or error
         raise WrongUse(f"verl refuses the configuration: {first_line(cause)}") from error
-
-
-def _explain(error: Exception, failure: str | None, config: DictConfig, run: Run) -> str:
-    where = f"logs in {run.folder / 'logs'}"
-    if failure is not None:
-        return f"{failure} ({where})"
-    cause = _root_cause(error)
-    if isinstance(cause, PanguError):
-        return f"{cause} ({where})"
-    if _disk_is_full(cause, Path(str(config.trainer.default_local_dir))):
-        return (
-            f"no space left for a checkpoint in {config.trainer.default_local_dir}; free some and go on with --resume "
-            "(earlier checkpoints are whole)"
-        )
-    return f"{type(cause).__name__}: {first_line(cause)} ({where})"
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """The first of our own errors behind ``error``, else the last cause.
-
-    Ray wraps a worker's exception once per process it crosses, in a class that is also the exception's own.
-    """
-    chain = [error]
-    while not (isinstance(chain[-1], PanguError) and not hasattr(chain[-1], "cause")):
-        inner = getattr(chain[-1], "cause", None) or chain[-1].__cause__
-        if not isinstance(inner, BaseException) or any(inner is link for link in chain):
-            break
-        chain.append(inner)
-    return chain[-1]
-
-
-def _disk_is_full(cause: BaseException, folder: Path) -> bool:
-    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-        return True
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    usage = shutil.disk_usage(existing)
-    return "writ" in str(cause).lower() and usage.free < 64 << 20
 
 
 def _keep_worker_logs(folder: Path) -> None:

@@ -11,49 +11,12 @@ import ray
 from verl.trainer import main_ppo
 from verl.utils.import_utils import import_external_libs
 
-from pangu_verl.errors import RunFailed
+from pangu_verl.integrations.verl.boot_check import boot_outcomes, refuse_failed_boot, require_boot
 from pangu_verl.integrations.verl.features import require_features
 from pangu_verl.integrations.verl.monitor import find_monitor
 
 #: The plain class behind verl's Ray actor.
 _VerlTaskRunner: type = main_ppo.TaskRunnerV1.__ray_metadata__.modified_class
-
-
-def boot_outcomes(*_: Any) -> dict[str, str]:
-    """What the plugins of this process say of themselves; runs inside any worker."""
-    import importlib
-    import sys
-    from importlib.metadata import entry_points
-
-    import verl  # noqa: F401 - importing verl is what boots the plugins
-
-    outcomes = {}
-    for entry_point in entry_points(group="verl.plugins"):
-        if entry_point.name.startswith("pangu_verl"):
-            was_loaded = entry_point.module in sys.modules
-            try:
-                outcome = importlib.import_module(entry_point.module).outcome
-            except Exception as error:  # noqa: BLE001 - the reason is what is asked for
-                outcome = f"{type(error).__name__}: {error}"
-            outcomes[entry_point.name] = outcome if was_loaded or outcome != "ready" else "verl was told not to load it"
-    return outcomes or {"pangu_verl": "not installed in this process"}
-
-
-def require_boot(workers: dict[str, ray.actor.ActorHandle]) -> None:
-    """Raise ``RunFailed`` naming the first process in which a plugin did not load, and why."""
-    answers = ray.get([worker.__ray_call__.remote(boot_outcomes) for worker in workers.values()])
-    for name, outcomes in zip(workers, answers, strict=True):
-        refuse_failed_boot(name, outcomes)
-
-
-def refuse_failed_boot(process: str, outcomes: dict[str, str]) -> None:
-    """Raise ``RunFailed`` if a plugin of ``process`` is not in order."""
-    for plugin, outcome in outcomes.items():
-        if outcome not in ("ready", "inactive"):
-            raise RunFailed(
-                f"plugin {plugin!r} did not load in process {process!r}: {outcome}; "
-                "install the same environment on every node and check VERL_USE_EXTERNAL_PLUGINS"
-            )
 
 
 class PanguTaskRunner(_VerlTaskRunner):

@@ -1,0 +1,17 @@
+"""What every test starts from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Composing sets a backend's variables and placing a run sets verl's; each test starts from the same."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
