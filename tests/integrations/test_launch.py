@@ -118,7 +118,9 @@ def test_what_the_watch_saw_comes_before_what_the_driver_got(config: DictConfig,
 
 
 def test_what_ray_only_quotes_is_taken_out_of_the_traceback(config: DictConfig, run: Run) -> None:
-    quote = RaySystemError("The worker failed:\n  File ...\nKeyError: 'a'\n\nThe above ...\nValueError: no such platform\n")
+    quote = RaySystemError(
+        "The worker failed:\n  File ...\nKeyError: 'a'\n\nThe above ...\nValueError: no such platform\n"
+    )
     assert explained(quote, config, run).startswith("ValueError: no such platform (logs in ")
 
 
