@@ -28,6 +28,12 @@ def test_before_work_comes_before_an_errand(make_engine: MakeEngine) -> None:
     assert calls == ["before", "change"]
 
 
+def test_before_work_that_fails_is_raised_to_who_made_the_engine(make_engine: MakeEngine) -> None:
+    with pytest.raises(ZeroDivisionError):
+        make_engine(before_work=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert not any(thread.name == "text-engine" for thread in threading.enumerate())
+
+
 def test_weights_change_in_the_thread_that_computes(make_engine: MakeEngine) -> None:
     threads: list[threading.Thread] = []
     engine = make_engine(before_work=lambda: threads.append(threading.current_thread()))

@@ -243,7 +243,13 @@ def test_hidden_tokens_have_no_weight_in_half_precision(dtype: torch.dtype) -> N
 
 @pytest.mark.parametrize(
     "unsupported",
-    [{"dropout": 0.1}, {"sliding_window": 8}, {"softcap": 30.0}, {"attention_mask": torch.ones(1)}],
+    [
+        {"dropout": 0.1},
+        {"sliding_window": 8},
+        {"softcap": 30.0},
+        {"s_aux": torch.ones(1)},
+        {"attention_mask": torch.ones(1)},
+    ],
     ids=str,
 )
 def test_what_it_cannot_do_is_refused_with_the_key_to_set(unsupported: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from pangu_verl_cpu.text_engine.decoding import DecodingBatch
 from pangu_verl_cpu.text_engine.requests import (
     Completion,
+    EngineClosed,
     EngineError,
     EngineStatistics,
     Request,
@@ -41,8 +42,8 @@ _GATHER_S = 0.02
 class TextEngine:
     """Serves one model. ``eos_token_ids`` end a sequence (and are returned as its last token).
 
-    ``before_work`` runs first in the engine's thread, which does all that computes. Callbacks on the futures run there
-    too and must not call ``pause``, ``change_weights`` or ``close``.
+    ``before_work`` runs first in the engine's thread, which does all that computes; what it raises is raised here.
+    Callbacks on the futures run there too and must not call ``pause``, ``change_weights`` or ``close``.
     """
 
     def __init__(
@@ -60,7 +61,6 @@ class TextEngine:
         self._eos_token_ids = frozenset(eos_token_ids)
         self._max_length_tokens = int(model.config.max_position_embeddings)
         self._vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
-        self._before_work = before_work
         self._max_rows = max_rows
         self._max_prefill_tokens = max_prefill_tokens
         self._generator = torch.Generator().manual_seed(seed)
@@ -78,6 +78,11 @@ class TextEngine:
         self._prompt_tokens = self._generated_tokens = self._completed = self._aborted = self._failed = 0
         self._thread = threading.Thread(target=self._run, name="text-engine", daemon=True)
         self._thread.start()
+        try:
+            self._between_steps(before_work)
+        except BaseException:
+            self.close()
+            raise
 
     # Called from any thread ------------------------------------------------------------------------------------------
 
@@ -86,7 +91,7 @@ class TextEngine:
         check_prompt(prompt_token_ids, sampling, self._max_length_tokens, self._vocabulary_size)
         with self._changed:
             if self._closed:
-                raise EngineError("the engine is closed")
+                raise EngineClosed("the engine is closed")
             request = Request(tuple(prompt_token_ids), sampling, priority, next(self._arrivals))
             if self._rejecting:
                 self._end(request, "aborted")
@@ -103,9 +108,10 @@ class TextEngine:
         """
         with self._changed:
             self._paused, self._rejecting = True, reject
-            if self._closed:
-                return 0
-        return int(self._between_steps(lambda: self._abort_all(reject)))
+        try:
+            return int(self._between_steps(lambda: self._abort_all(reject)))
+        except EngineClosed:
+            return 0
 
     def resume(self) -> None:
         """Serve again."""
@@ -152,7 +158,6 @@ class TextEngine:
     # The engine's thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._before_work()
         while work := self._next_work():
             work()
         with self._changed:
@@ -202,7 +207,7 @@ class TextEngine:
 
         with self._changed:
             if self._closed:
-                raise EngineError("the engine is closed")
+                raise EngineClosed("the engine is closed")
             self._errands.append(errand)
             self._changed.notify_all()
         return outcome.result()

@@ -22,6 +22,10 @@ class EngineError(ValueError):
     """A request or a set of weights that the engine cannot take."""
 
 
+class EngineClosed(EngineError):
+    """The engine takes nothing any more."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
     """How to draw tokens. ``temperature`` 0 is greedy; ``top_k`` up to 0 and ``top_p`` of 1 leave all tokens in."""

@@ -30,14 +30,15 @@ def packed_attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' signature: ``query`` of shape (1, heads, tokens, head size), ``key`` and ``value`` as many heads
     or a divisor of them. Returns (1, tokens, heads, head size) and no weights.
     """
-    if dropout or sliding_window or softcap or attention_mask is not None:
+    if dropout or sliding_window or softcap or s_aux is not None or attention_mask is not None:
         raise NotImplementedError(
-            "packed attention on a CPU has no dropout, sliding window, soft cap or mask of its own; "
+            "packed attention on a CPU has no dropout, sliding window, soft cap, sinks or mask of its own; "
             "use actor_rollout_ref.model.override_config.attn_implementation=eager with use_remove_padding=false"
         )
     prompts, responses = packing.prompts, packing.responses

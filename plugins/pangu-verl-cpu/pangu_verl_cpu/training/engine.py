@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from tensordict import TensorDict
+from torch.utils.checkpoint import checkpoint
 from verl.utils import tensordict_utils, torch_functional
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
@@ -20,6 +21,8 @@ from pangu_verl_cpu import threads
 from pangu_verl_cpu.training import attention as attention
 from pangu_verl_cpu.training.packing import Packing, pack_sharing_prompts, pack_whole
 
+#: Rows of scores that are in fp32 at a time.
+_CHUNK_TOKENS = 128
 _NEEDS_ALL_SCORES = ("use_fused_kernels", "calculate_sum_pi_squared", "distillation_use_topk", "distillation_only")
 
 
@@ -52,12 +55,11 @@ class CPUEngine(FSDPEngineWithLMHead):
         response_lengths = _lengths(micro_batch["responses"])
         temperature = torch.as_tensor(micro_batch["temperature"], dtype=torch.float32).expand(len(response_lengths))
         temperature = torch.repeat_interleave(temperature, response_lengths)[:, None].clamp(min=1e-8)
-        scores = output.logits[0].float() / temperature
+        logits = output.logits[0]
         packed_ids = output_args["packing"].token_ids
-        response_ids = packed_ids[len(packed_ids) - len(scores) :]
-        found = {"log_probs": -F.cross_entropy(scores, response_ids, reduction="none")}
-        if tensordict_utils.get_non_tensor_data(micro_batch, key="calculate_entropy", default=False):
-            found["entropy"] = torch_functional.entropy_from_logits(scores)
+        response_ids = packed_ids[len(packed_ids) - len(logits) :]
+        with_entropy = tensordict_utils.get_non_tensor_data(micro_batch, key="calculate_entropy", default=False)
+        found = _judge_in_chunks(logits, temperature, response_ids, with_entropy=with_entropy)
         return {name: _among_prompts(values, micro_batch) for name, values in found.items()}
 
     def _needs_responses_alone(self, micro_batch: TensorDict) -> bool:
@@ -67,6 +69,31 @@ class CPUEngine(FSDPEngineWithLMHead):
             and micro_batch["responses"].is_nested
             and not any(tensordict_utils.get_non_tensor_data(micro_batch, key, False) for key in _NEEDS_ALL_SCORES)
         )
+
+
+def _judge_in_chunks(
+    logits: torch.Tensor, temperature: torch.Tensor, token_ids: torch.Tensor, *, with_entropy: bool
+) -> dict[str, torch.Tensor]:
+    """Log-probability (and entropy) of each token under its row of ``logits``, in fp32.
+
+    Each chunk is computed again on the way back: a vocabulary's worth of fp32 numbers for every token of a micro-batch,
+    several times over, would be the largest thing in memory.
+    """
+    parts = [
+        checkpoint(_judge, *chunk, with_entropy, use_reentrant=False)
+        for chunk in zip(*(tensor.split(_CHUNK_TOKENS) for tensor in (logits, temperature, token_ids)), strict=True)
+    ]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _judge(
+    logits: torch.Tensor, temperature: torch.Tensor, token_ids: torch.Tensor, with_entropy: bool
+) -> dict[str, torch.Tensor]:
+    scores = logits.float() / temperature
+    found = {"log_probs": -F.cross_entropy(scores, token_ids, reduction="none")}
+    if with_entropy:
+        found["entropy"] = torch_functional.entropy_from_logits(scores)
+    return found
 
 
 def _arguments(packing: Packing) -> dict[str, Any]:
