@@ -8,7 +8,7 @@ INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints
 MANIFESTS := pyproject.toml constraints.txt plugins/pangu-verl-cpu/pyproject.toml
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test test-full test-verl lint format benchmark readme lock clean
+.PHONY: setup quickstart test test-full test-verl lint format benchmark readme lock release clean
 
 setup: $(VENV)/.runtime
 
@@ -51,11 +51,15 @@ benchmark: $(VENV)/.runtime
 	$(BIN)/python benchmarks/systems/quickstart.py
 
 readme: $(VENV)/.runtime
-	$(BIN)/python benchmarks/readme_figures.py
+	$(BIN)/python docs/readme.py
 
 # The exact set, from the ranges in pyproject.toml, for what is installed now.
 lock: $(VENV)/.development
 	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | sed 's/+cpu//' > constraints.txt
+
+# Checks that this commit may be released, builds it into dist/ and says how to publish it; it publishes nothing.
+release: $(VENV)/.development
+	$(BIN)/python .ci/release.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -17,7 +17,7 @@ from pangu_verl import cli, training
 from pangu_verl.errors import PanguError, RunFailed, WrongUse
 from pangu_verl.quickstart import job
 
-COMMANDS = ("quickstart", "train", "report")
+COMMANDS = ("quickstart", "train", "report", "plugins", "doctor")
 SUMMARY = {"run_dir": "runs/x", "accuracy_before": 0.25, "accuracy_after": None, "interval": [0.1, 0.2]}
 
 
@@ -50,6 +50,8 @@ def works(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], dict[str, Work]
         monkeypatch.setattr(job, "run", made["quickstart"])
         monkeypatch.setattr(training, "run", made["train"])
         monkeypatch.setattr("pangu_verl.report.build_report", made["report"])
+        monkeypatch.setattr("pangu_verl.plugins.load_plugins", made["plugins"])
+        monkeypatch.setattr("pangu_verl.doctor.examine", made["doctor"])
         return made
 
     return replace
@@ -88,6 +90,8 @@ def test_the_help_lists_the_commands() -> None:
         ["quickstart", "--seed", "x"],
         ["report"],
         ["train", "--dry"],
+        ["doctor", "--target", "tpu"],
+        ["plugins", "x"],
     ],
 )
 def test_wrong_use_leaves_with_two(arguments: Sequence[str]) -> None:

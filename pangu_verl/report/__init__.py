@@ -1,16 +1,22 @@
-"""The report of a training run: one HTML file, and the few numbers a command prints.
+"""The report of training runs: one HTML file for a run, one for several, and the few numbers a command prints.
 
-    records      lines of JSON as a killed process left them
-    facts        run.json, key by key
-    validation   rows of validation/<step>.jsonl
-    run_folder   the folder as a whole
-    statistics   paired gain and its interval
-    comparison   first validation against last
-    summary      ``summarise``: the numbers for ``--json``
-    outcome      those numbers in plain words; ``outcome_sentence``: the one that a command prints
-    samples      which answers to show
-    figures      inline SVG
-    page         ``build_report``: the HTML file
+    records        lines of JSON as a killed process left them
+    facts          run.json, key by key
+    validation     rows of validation/<step>.jsonl
+    run_folder     the folder as a whole
+    statistics     paired gain and its interval
+    comparison     first validation against last
+    timing         where the seconds of a step went
+    summary        ``summarise``: the numbers for ``--json``
+    outcome        those numbers in plain words; ``outcome_sentence``: the one that a command prints
+    samples        which answers to show
+    drawing        inline SVG
+    rendering      from values to a page on disk
+
+    figures, page                ``build_report``: the HTML file of one run
+    configuration                config.yaml, and where several do not agree
+    columns, table, lines,
+    side_by_side                 ``build_side_by_side``: the HTML file of several runs, and their numbers for ``--json``
 
 Invariants: a report is made from whatever a run left behind, whole or not, and says what was missing; what could not
 be known is ``None`` or "unknown", never 0; text from a model is escaped. It imports neither verl, ray nor torch, and
@@ -21,6 +27,14 @@ from __future__ import annotations
 
 from pangu_verl.report.outcome import outcome_sentence
 from pangu_verl.report.page import build_report
+from pangu_verl.report.side_by_side import build_side_by_side, summarise_side_by_side
 from pangu_verl.report.summary import RunSummary, summarise
 
-__all__ = ["RunSummary", "build_report", "outcome_sentence", "summarise"]
+__all__ = [
+    "RunSummary",
+    "build_report",
+    "build_side_by_side",
+    "outcome_sentence",
+    "summarise",
+    "summarise_side_by_side",
+]

@@ -1,29 +1,23 @@
 """``report.html``: one file that needs no network, no script and no other file.
 
-Invariants: all text passes the template's escaping, whoever wrote it, and no character reaches the page that could
-hide, reorder or cut text; a policy in the page's head forbids scripts and requests as a second line of defence; the
-file is replaced whole or not at all.
+Invariants: what ``rendering`` holds of every page; a policy in the page's head forbids scripts and requests as a second
+line of defence.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from pangu_verl import __version__
 from pangu_verl.report import wording
 from pangu_verl.report.comparison import Comparison, compare
 from pangu_verl.report.facts import RunFacts
 from pangu_verl.report.figures import all_figures
 from pangu_verl.report.outcome import banner, headline, remarks
+from pangu_verl.report.rendering import render, write_page
 from pangu_verl.report.run_folder import RunFolder, read_run_folder
 from pangu_verl.report.samples import choose_samples
 from pangu_verl.report.statistics import METHOD
@@ -31,10 +25,6 @@ from pangu_verl.report.statistics import METHOD
 REPORT_NAME = "report.html"
 _FOLD_CHARACTERS, _FOLD_LINES, _PREVIEW_CHARACTERS = 600, 14, 240
 _MOST_CHARACTERS = 20_000
-# control characters, lone surrogates, direction overrides, byte order marks and non-characters
-_UNSHOWABLE = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,29 +40,14 @@ class Text:
 def build_report(run_dir: Path) -> Path:
     """Write ``report.html`` into a run folder and return its path."""
     folder = read_run_folder(run_dir)
-    page = _UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", _render(folder, compare(folder)))
-    target = run_dir / REPORT_NAME
-    handle, draft = tempfile.mkstemp(dir=run_dir, prefix=".report-", suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(page)
-        os.chmod(draft, 0o644)
-        os.replace(draft, target)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    return target
+    return write_page(run_dir / REPORT_NAME, _render(folder, compare(folder)))
 
 
 def _render(folder: RunFolder, comparison: Comparison) -> str:
-    loader = PackageLoader("pangu_verl.report", ".")
-    # the finished page is text and no template: autoescape is on for every expression in it
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     facts = folder.facts
-    return environment.get_template("page.html.jinja").render(
-        style=Markup(loader.get_source(environment, "page.css")[0]),  # our own file
+    return render(
+        "page.html.jinja",
+        ("page.css",),
         title=facts.name or folder.path.resolve().name,
         facts=facts,
         banner=banner(facts, folder.path),
@@ -87,9 +62,7 @@ def _render(folder: RunFolder, comparison: Comparison) -> str:
         files=[(name, quote(os.fsencode(name))) for name in folder.file_names()],
         notes=[*folder.notes, *comparison.notes],
         method=METHOD,
-        version=__version__,
         fold=fold,
-        w=wording,
     )
 
 

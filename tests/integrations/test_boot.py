@@ -147,6 +147,37 @@ def test_a_refusal_names_plugin_process_and_cause(outcome: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("installed", "said"),
+    [
+        (
+            {"mars": "pangu-verl 0.1.0"},
+            "plugin 'mine' is mine 2.0 in the driver and missing in process 'reward worker 1'",
+        ),
+        (
+            {"mars": "pangu-verl 0.1.0", "mine": "mine 1.0"},
+            "plugin 'mine' is mine 2.0 in the driver and mine 1.0 in process 'reward worker 1'",
+        ),
+        (
+            {"mars": "pangu-verl 0.1.0", "mine": "mine 2.0", "more": "more 1.0"},
+            "plugin 'more' is missing in the driver and more 1.0 in process 'reward worker 1'",
+        ),
+    ],
+)
+def test_a_worker_with_other_plugins_than_the_driver_is_named(installed: dict[str, str], said: str) -> None:
+    from pangu_verl.integrations.verl.boot_check import refuse_other_plugins
+
+    with pytest.raises(RunFailed) as caught:
+        refuse_other_plugins("reward worker 1", installed, {"mars": "pangu-verl 0.1.0", "mine": "mine 2.0"})
+    assert str(caught.value) == f"{said}; install the same environment on every node"
+
+
+def test_a_worker_with_the_drivers_plugins_is_not_refused() -> None:
+    from pangu_verl.integrations.verl.boot_check import refuse_other_plugins
+
+    refuse_other_plugins("reward worker 1", {"mine": "mine 2.0"}, {"mine": "mine 2.0"})
+
+
 # --- features --------------------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from pangu_verl.integrations.verl.configuration import (
     whole_number,
 )
 
-DEVICES = {"cpu": "cpu", "cuda": "cuda", "npu_fsdp": "npu", "npu_megatron": "npu"}
+DEVICES = {"cpu": "cpu", "cuda": "cuda", "cuda_megatron": "cuda", "npu_fsdp": "npu", "npu_megatron": "npu"}
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +103,14 @@ def test_a_reference_policy_and_a_critic_can_be_asked_for(
 def test_our_own_check_of_the_batches_passes(
     composed: dict[tuple[str, str], DictConfig], name: str, backend: str
 ) -> None:
-    from pangu_verl.integrations.verl import preflight
+    from pangu_verl.integrations.verl.layout import layout_of
 
-    preflight._check_batches(composed[name, backend])
+    layout_of(composed[name, backend])
 
 
 def test_the_engine_in_use_is_megatron_on_its_backend(composed: dict[tuple[str, str], DictConfig]) -> None:
     strategies = {backend: composed["ppo", backend].actor_rollout_ref.actor.strategy for backend in BACKENDS}
-    assert strategies == {"cpu": "fsdp2", "cuda": "fsdp2", "npu_fsdp": "fsdp2", "npu_megatron": "megatron"}
+    assert strategies == {name: "megatron" if name.endswith("megatron") else "fsdp2" for name in BACKENDS}
 
 
 def test_the_plugins_named_in_every_configuration_exist(composed: dict[tuple[str, str], DictConfig]) -> None:
@@ -204,3 +204,13 @@ def test_a_refused_backend_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(WrongUse):
         compose("ppo", ["backend=tpu"])
     assert "VERL_PLATFORM" not in os.environ
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["PANGU_VERL_PLUGINS", "PANGU_VERL_TRACE"])
+def test_the_choice_of_plugins_reaches_workers_of_other_nodes(
+    monkeypatch: pytest.MonkeyPatch, name: str, backend: str
+) -> None:
+    monkeypatch.setenv(name, "mars")
+    config = compose("ppo", [f"backend={backend}"])
+    assert config.ray_kwargs.ray_init.runtime_env.env_vars[name] == "mars"

@@ -183,8 +183,7 @@ def train(config: DictConfig, run: Run, monkeypatch: pytest.MonkeyPatch) -> Call
     """``launch.train`` on a sound configuration, where verl's ``run_ppo`` is what a test says."""
 
     def start(run_ppo: Callable[..., None], *, quiet: bool = True) -> dict[str, Any]:
-        monkeypatch.setattr(preflight, "check", lambda _: None)
-        monkeypatch.setattr(launch, "_check_by_verl", lambda _: None)
+        monkeypatch.setattr("pangu_verl.integrations.verl.plan.plan_of", lambda _: None)
         monkeypatch.setattr("verl.trainer.main_ppo.run_ppo", run_ppo)
         return launch.train(config, run, quiet=quiet)
 
@@ -272,7 +271,7 @@ def test_what_verl_refuses_is_said_in_its_words_in_one_line(override: str, compl
     from pangu_verl.integrations.verl.configuration import compose
 
     with pytest.raises(WrongUse) as caught:
-        launch._check_by_verl(compose("quickstart", [override]))
+        preflight._check_by_verl(compose("quickstart", [override]))
     assert str(caught.value).startswith("verl refuses the configuration: ")
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)

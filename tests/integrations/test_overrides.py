@@ -175,7 +175,7 @@ def test_an_unknown_configuration_lists_the_known(name: str) -> None:
 def test_an_unknown_backend_lists_the_known(backend: str) -> None:
     text = refusal(f"backend={backend}")
     assert text.startswith("unknown backend ")
-    assert text.endswith("(known: cpu, cuda, npu_fsdp, npu_megatron)")
+    assert text.endswith("(known: cpu, cuda, cuda_megatron, npu_fsdp, npu_megatron)")
 
 
 @pytest.mark.parametrize("override", ["+backend=cuda", "++backend=cuda", "~backend"])

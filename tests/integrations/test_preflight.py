@@ -232,7 +232,11 @@ def test_a_size_that_is_no_whole_number_is_named(change: Change, key: str) -> No
 
 
 def test_workers_that_share_a_sequence_count_once(change: Change) -> None:
-    keys = {"trainer__n_gpus_per_node": 4, "actor_rollout_ref__actor__ulysses_sequence_parallel_size": 2}
+    keys = {
+        "trainer__n_gpus_per_node": 4,
+        "ray_kwargs__ray_init__num_gpus": 4,
+        "actor_rollout_ref__actor__ulysses_sequence_parallel_size": 2,
+    }
     preflight.check(change(**keys))
     assert "= 32 trajectories" in complaint(change(**keys, actor_rollout_ref__actor__ppo_micro_batch_size_per_gpu=24))
 

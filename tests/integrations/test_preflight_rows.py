@@ -76,6 +76,21 @@ def test_a_missing_column_is_named_beside_those_that_are_there(change: Change, t
     assert "extra_info" in text
 
 
+def test_an_ability_that_no_source_judges_is_named_with_those_that_are_judged(change: Change, tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    pd.concat([rows(), rows(ability="poems")]).to_parquet(file)
+    assert complaint(change(data__train_files=str(file))) == (
+        f"data.train_files: {file} has rows of ability 'poems', which no reward source judges (known: math); "
+        "correct the column, install a plugin that judges them, or name them in pangu.rewards.sources"
+    )
+
+
+def test_a_reward_source_that_does_not_exist_is_named(change: Change) -> None:
+    assert "there is no reward source 'poets' (registered: maths)" in complaint(
+        change(pangu__rewards__sources=["poets"])
+    )
+
+
 def test_the_users_own_reward_needs_no_ability(change: Change, tmp_path: Path) -> None:
     file, module = tmp_path / "rows.parquet", tmp_path / "reward.py"
     rows(ability=...).to_parquet(file)

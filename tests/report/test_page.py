@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_tags import Tags
 
 from pangu_verl.errors import WrongUse
 from pangu_verl.report import build_report
 from pangu_verl.report.page import fold
 
 EVIL = "<script>alert(1)</script></pre></details><img src=x onerror=alert(2)> {{ 7*7 }} \" ' &amp; 😀 \x00\u202e $x^2$"
-
-
-class Tags(HTMLParser):
-    """Counts elements and collects attributes, as a browser would see them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.depth: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.add(tag)
-        self.attributes += attrs
-        if tag not in ("meta", "br"):
-            self.depth.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.add(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.depth.pop() == tag
 
 
 def page_of(folder: Path) -> str:

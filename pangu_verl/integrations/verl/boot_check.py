@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RayError
 
 from pangu_verl.errors import RunFailed
+from pangu_verl.plugins import installed_plugins
 
 
 def boot_outcomes(*_: Any) -> dict[str, str]:
@@ -35,10 +36,27 @@ def boot_outcomes(*_: Any) -> dict[str, str]:
 
 
 def require_boot(workers: dict[str, ray.actor.ActorHandle]) -> None:
-    """Raise ``RunFailed`` naming the first process in which a plugin did not load, and why."""
-    answers = ray.get([worker.__ray_call__.remote(boot_outcomes) for worker in workers.values()])
-    for name, outcomes in zip(workers, answers, strict=True):
+    """Raise ``RunFailed`` naming the first process in which a plugin did not load or is not installed, and why."""
+    answers = ray.get([worker.__ray_call__.remote(_look_around) for worker in workers.values()])
+    expected = installed_plugins()
+    for name, (outcomes, installed) in zip(workers, answers, strict=True):
         refuse_failed_boot(name, outcomes)
+        refuse_other_plugins(name, installed, expected)
+
+
+def _look_around(*_: Any) -> tuple[dict[str, str], dict[str, str]]:
+    return boot_outcomes(), installed_plugins()
+
+
+def refuse_other_plugins(process: str, installed: dict[str, str], expected: dict[str, str]) -> None:
+    """Raise ``RunFailed`` if the plugins installed for ``process`` are not the driver's, ``expected``."""
+    for plugin in sorted(installed.keys() | expected.keys()):
+        here, there = expected.get(plugin, "missing"), installed.get(plugin, "missing")
+        if here != there:
+            raise RunFailed(
+                f"plugin {plugin!r} is {here} in the driver and {there} in process {process!r}; "
+                "install the same environment on every node"
+            )
 
 
 def refuse_failed_boot(process: str, outcomes: dict[str, str]) -> None:

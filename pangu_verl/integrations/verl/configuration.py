@@ -20,10 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from pangu_verl.errors import WrongUse, first_line
+from pangu_verl.plugins import SELECTION, TRACE
 
 CONFIG_PACKAGE = "pangu_verl.config"
 CONFIGURATIONS = ("ppo", "quickstart", "quickstart_tiny")
-BACKENDS = ("cpu", "cuda", "npu_fsdp", "npu_megatron")
+BACKENDS = ("cpu", "cuda", "cuda_megatron", "npu_fsdp", "npu_megatron")
 
 #: Keys that verl's V1 trainer composes and never reads (or no longer has), and what replaces them.
 LEGACY_KEYS = {
@@ -62,6 +63,7 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
         raise WrongUse(_explain(error, config_name, overrides, backend)) from error
     _refuse_misuse(config)
     _keep_user_environment(config, asked)
+    _forward_plugin_choice(config)
     return config
 
 
@@ -117,11 +119,12 @@ def _backend(overrides: Sequence[Override]) -> str:
 
 
 def _refuse_legacy_key(key: str) -> None:
-    if (complaint := _explain_legacy_key(key)) is not None:
+    if (complaint := explain_legacy_key(key)) is not None:
         raise WrongUse(complaint)
 
 
-def _explain_legacy_key(key: str) -> str | None:
+def explain_legacy_key(key: str) -> str | None:
+    """What to use in the place of ``key``; None if it is no legacy key."""
     for legacy, replacement in LEGACY_KEYS.items():
         if key == legacy or key.startswith(f"{legacy}."):
             return f"config key {key!r} is not read by verl's V1 trainer; use {replacement}"
@@ -164,6 +167,13 @@ def _keep_user_environment(config: DictConfig, asked: Mapping[str, str]) -> None
             variables[name] = os.environ[name]
 
 
+def _forward_plugin_choice(config: DictConfig) -> None:
+    """Workers on other nodes do not inherit this process's environment."""
+    for name in (SELECTION, TRACE):
+        if name in os.environ:
+            OmegaConf.update(config, f"{_ENVIRONMENT}.{name}", os.environ[name], force_add=True)
+
+
 def _explain(error: Exception, config_name: str, overrides: Sequence[str], backend: str) -> str:
     """What Hydra or OmegaConf complains of in one line, with what to do about it."""
     first = first_line(error)
@@ -171,7 +181,10 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str], backe
     if first.startswith(("Could not override", "Could not delete")):
         full_key = str(getattr(error.__cause__, "full_key", ""))
         key = full_key if full_key.startswith(quoted) else quoted
-        return _explain_legacy_key(key) or _explain_unknown_key(key, config_name, backend)
+        if (complaint := explain_legacy_key(key)) is not None:
+            return complaint
+        known = _composed(config_name, [f"backend={backend}"])
+        return f"{explain_unknown_key(key, known)} (a new key is written +{key}=...)"
     if first.startswith("Could not append"):
         return f"config key {quoted!r} exists already; write {quoted}=... without the +"
     if isinstance(error, MissingConfigException) and error.options:
@@ -182,8 +195,9 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str], backe
     return f"{first} ({first_line(error.__cause__)})" if error.__cause__ else first
 
 
-def _explain_unknown_key(key: str, config_name: str, backend: str) -> str:
-    known = list(_all_keys(_composed(config_name, [f"backend={backend}"]), ""))
+def explain_unknown_key(key: str, config: DictConfig) -> str:
+    """One line that names ``key`` and the keys of ``config`` nearest to it."""
+    known = list(_all_keys(config, ""))
     last = key.rpartition(".")[2]
     near = difflib.get_close_matches(key, known, n=2, cutoff=0.6)
     near = near or [name for name in known if name.rpartition(".")[2] == last][:2]
@@ -191,7 +205,7 @@ def _explain_unknown_key(key: str, config_name: str, backend: str) -> str:
         hint = f"did you mean {' or '.join(repr(name) for name in near)}?"
     else:
         hint = f"the sections are {', '.join(name for name in known if '.' not in name and name not in LEGACY_KEYS)}"
-    return f"unknown config key {key!r}; {hint} (a new key is written +{key}=...)"
+    return f"unknown config key {key!r}; {hint}"
 
 
 def _all_keys(node: DictConfig, prefix: str) -> Iterator[str]:

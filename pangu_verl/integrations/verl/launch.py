@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from pangu_verl.errors import RunFailed, WrongUse, first_line
-from pangu_verl.integrations.verl import preflight
+from pangu_verl.errors import RunFailed
 from pangu_verl.runs import Run
 
 
@@ -58,12 +56,12 @@ def _train(config: DictConfig, run: Run) -> dict[str, Any]:
 
     from pangu_verl.integrations.verl.boot_check import boot_outcomes, refuse_failed_boot
     from pangu_verl.integrations.verl.failures import explain
+    from pangu_verl.integrations.verl.plan import plan_of
     from pangu_verl.integrations.verl.supervisor import Supervisor
     from pangu_verl.integrations.verl.task_runner import PanguTaskRunner
 
     refuse_failed_boot("driver", boot_outcomes())
-    preflight.check(config)
-    _check_by_verl(config)
+    plan_of(config)
     supervisor = Supervisor(ray.remote(PanguTaskRunner))
     try:
         run_ppo(config, task_runner_class=supervisor)
@@ -78,17 +76,6 @@ def _train(config: DictConfig, run: Run) -> dict[str, Any]:
         supervisor.stop()
         ray.shutdown()
     return supervisor.facts
-
-
-def _check_by_verl(config: DictConfig) -> None:
-    from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
-
-    try:
-        validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
-    except (AssertionError, HydraException, TypeError, ValueError) as error:
-        cause = (isinstance(error, HydraException) and error.__cause__) or error
-        raise WrongUse(f"verl refuses the configuration: {first_line(cause)}") from error
 
 
 def _keep_worker_logs(folder: Path) -> None:

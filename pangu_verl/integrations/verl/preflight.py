@@ -1,4 +1,4 @@
-"""Looks at what a run was given before anything starts: model, data, reward, ports.
+"""Looks at what a run was given before anything starts: model, backend, rows, reward, ports, arithmetic.
 
 Invariant: every complaint is one line that names the thing, what was expected, what came and what to do. What lies
 behind an address ("hdfs://...") or is read by the user's own dataset class is left to verl.
@@ -12,14 +12,16 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as parquet
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from pangu_verl.errors import WrongUse, first_line
 from pangu_verl.integrations.verl.configuration import whole_number
+from pangu_verl.integrations.verl.layout import layout_of
+from pangu_verl.integrations.verl.training_rows import check_rows
+from pangu_verl.mars.dispatch import KEY, source_by_domain
+from pangu_verl.plugins import load_plugins
 
-#: Prompts are tokenized up to this many rows per file; a run stops by itself at a longer one further down.
-_TOKENIZED_ROWS = 20_000
 _HIGHEST_PORT = 65_535
 
 
@@ -28,12 +30,11 @@ def check(config: DictConfig) -> None:
     _check_model(config.actor_rollout_ref.model)
     _check_mode(config)
     _check_backend(config)
-    if not config.data.custom_cls.path:
-        rows = {key: _check_files(f"data.{key}", config) for key in ("train_files", "val_files")}
-        _check_enough_rows(rows["train_files"], config)
+    check_rows(config, _abilities(config))
     _check_reward(config.reward.custom_reward_function)
     _check_ports(config)
-    _check_batches(config)
+    layout_of(config)
+    _check_by_verl(config)
 
 
 def _check_model(model: Any) -> None:
@@ -85,103 +86,12 @@ def _check_backend(config: DictConfig) -> None:
             raise WrongUse(first_line(error)) from error
 
 
-def _check_files(key: str, config: DictConfig) -> int | None:
-    """Check every file of ``key``; returns how many rows they hold, None where that cannot be seen here."""
-    files = OmegaConf.select(config, key)
-    names = [str(name) for name in ([files] if isinstance(files, str) else files or []) if name]
-    if not names:
-        raise WrongUse(f"{key} is not set; name a parquet file, for example {key}=path/to/rows.parquet")
-    counts = [_check_file(name, key, config) for name in names]
-    return None if None in counts else sum(count or 0 for count in counts)
-
-
-def _check_file(name: str, key: str, config: DictConfig) -> int | None:
-    if "://" in name:
-        return None
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise WrongUse(f"{key}: there is no file {path}; check the path")
-    if path.suffix in (".json", ".jsonl"):
-        return None
-    if path.suffix != ".parquet":
-        raise WrongUse(f"{key}: verl reads .parquet, .json and .jsonl, got {path}; convert or rename it")
-    try:
-        file = parquet.ParquetFile(path)
-    except Exception as error:
-        raise WrongUse(f"{key}: {path} is not a parquet file ({first_line(error)}); write it anew") from error
-    if file.metadata.num_rows == 0:
-        raise WrongUse(f"{key}: {path} has no rows; a run needs at least one")
-    _check_columns(file, path, key, config)
-    _check_prompts(file, path, key, config)
-    return int(file.metadata.num_rows)
-
-
-def _check_columns(file: parquet.ParquetFile, path: Path, key: str, config: DictConfig) -> None:
-    needed = [config.data.prompt_key, "data_source", "reward_model"]
-    if not config.reward.custom_reward_function.path:
-        needed.append("ability")
-    columns = file.schema_arrow.names
-    for column in needed:
-        if column not in columns:
-            raise WrongUse(f"{key}: {path} lacks the column {column!r} (it has {', '.join(columns)}); add it")
-
-
-def _check_prompts(file: parquet.ParquetFile, path: Path, key: str, config: DictConfig) -> None:
-    if config.data.filter_overlong_prompts or config.data.truncation != "error":
-        return
-    model = config.actor_rollout_ref.model
-    name = str(model.tokenizer_path or model.path)
-    if "://" in name:
-        return
-    tokenizer = _tokenizer(name, model)
-    options = {**config.data.apply_chat_template_kwargs, "add_generation_prompt": True, "return_dict": True}
-    limit = whole_number(config, "data.max_prompt_length")
-    try:
-        batch = next(file.iter_batches(batch_size=_TOKENIZED_ROWS, columns=[config.data.prompt_key]))
-    except Exception as error:
-        raise WrongUse(f"{key}: {path} cannot be read ({first_line(error)}); write it anew") from error
-    for row, prompt in enumerate(batch.column(0).to_pylist()):
-        try:
-            tokens = len(tokenizer.apply_chat_template(prompt, **options)["input_ids"])
-        except Exception as error:
-            raise WrongUse(
-                f"{key}: {path} row {row}: the prompt does not fit the chat template ({first_line(error)}); "
-                "a prompt is a list of messages with role and content"
-            ) from error
-        if tokens > limit:
-            raise WrongUse(
-                f"{key}: {path} row {row}: the prompt has {tokens} tokens, the limit is {limit}; raise "
-                "data.max_prompt_length or set data.filter_overlong_prompts=true"
-            )
-
-
-def _tokenizer(name: str, model: Any) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(Path(name).expanduser()) if name.startswith("~") else name,
-            trust_remote_code=bool(model.trust_remote_code),
-        )
-    except Exception as error:
-        raise WrongUse(
-            f"actor_rollout_ref.model.path: {name} has no tokenizer that can be loaded ({first_line(error)}); "
-            "name a Hugging Face model folder or a name on a model hub"
-        ) from error
-    if model.custom_chat_template:
-        tokenizer.chat_template = model.custom_chat_template
-    return tokenizer
-
-
-def _check_enough_rows(rows: int | None, config: DictConfig) -> None:
-    """verl drops the last, incomplete batch of an epoch."""
-    batch = whole_number(config, "data.train_batch_size")
-    is_sync = config.trainer.v1.trainer_mode == "sync" and not config.data.gen_batch_size
-    if is_sync and rows is not None and rows < batch:
-        raise WrongUse(
-            f"data.train_files hold {rows} rows and a step takes data.train_batch_size={batch}; "
-            "give more rows or a smaller batch"
-        )
+def _abilities(config: DictConfig) -> set[str] | None:
+    """What the plugins' reward sources judge; None where the user's own function judges all."""
+    plugins = load_plugins()
+    plugins.require()
+    sources = source_by_domain(plugins.reward_sources, OmegaConf.select(config, KEY))
+    return None if config.reward.custom_reward_function.path else set(sources)
 
 
 def _check_reward(custom: Any) -> None:
@@ -226,41 +136,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _check_batches(config: DictConfig) -> None:
-    actor = config.actor_rollout_ref.actor
-    prompts = whole_number(config, "data.train_batch_size")
-    mini_prompts = whole_number(config, "actor_rollout_ref.actor.ppo_mini_batch_size")
-    answers = whole_number(config, "actor_rollout_ref.rollout.n")
-    workers = _data_parallel_size(config)
-    for key, count in (("data.train_batch_size", prompts), ("actor.ppo_mini_batch_size", mini_prompts)):
-        if count * answers % workers:
-            raise WrongUse(
-                f"{key} x rollout.n = {count} x {answers} = {count * answers} trajectories do not divide among "
-                f"{workers} trainer workers; change one of them"
-            )
-    mini_batch = mini_prompts * answers // workers
-    if actor.use_dynamic_bsz or not actor.ppo_micro_batch_size_per_gpu:
-        return
-    micro_batch = whole_number(config, "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu")
-    if mini_batch % micro_batch:
-        raise WrongUse(
-            f"actor.ppo_micro_batch_size_per_gpu={micro_batch} does not divide a worker's mini-batch of "
-            f"{mini_prompts} prompts x {answers} / {workers} workers = {mini_batch} trajectories; choose a divisor"
-        )
+def _check_by_verl(config: DictConfig) -> None:
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
 
-
-def _data_parallel_size(config: DictConfig) -> int:
-    """How many groups of trainer workers see different trajectories."""
-    actor = config.actor_rollout_ref.actor
-    workers = whole_number(config, "trainer.n_gpus_per_node") * whole_number(config, "trainer.nnodes")
-    if actor.strategy == "megatron":
-        sizes = actor.megatron
-        group = sizes.tensor_model_parallel_size * sizes.pipeline_model_parallel_size * sizes.context_parallel_size
-    else:
-        group = actor.get("ulysses_sequence_parallel_size", 1)
-    if workers % group:
-        raise WrongUse(
-            f"actor_rollout_ref.actor shares a trajectory among {group} workers (its parallel sizes), and {workers} "
-            "workers do not divide into such groups; change the sizes or trainer.n_gpus_per_node x trainer.nnodes"
-        )
-    return int(workers // group)
+    try:
+        validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+    except (AssertionError, HydraException, TypeError, ValueError) as error:
+        cause = (isinstance(error, HydraException) and error.__cause__) or error
+        raise WrongUse(f"verl refuses the configuration: {first_line(cause)}") from error

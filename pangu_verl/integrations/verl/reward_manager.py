@@ -14,13 +14,15 @@ import math
 import numbers
 from typing import Any
 
+from omegaconf import OmegaConf
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from pangu_verl.errors import first_line
 from pangu_verl.integrations.verl.monitor import report_failure
 from pangu_verl.mars.answers import split_reasoning
-from pangu_verl.mars.maths import MathsSource
+from pangu_verl.mars.dispatch import KEY, source_by_domain
+from pangu_verl.plugins import load_plugins
 from pangu_verl.types import RewardRow, RewardSource, Verdict
 
 _SHOWN_CHARACTERS = 200
@@ -37,8 +39,7 @@ class PanguRewardManager(RewardManagerBase):
         super().__init__(config, tokenizer, compute_score)
         custom = config.reward.custom_reward_function
         self._custom_name = f"{custom.path}:{custom.name}" if custom.path else None
-        sources: list[RewardSource] = [MathsSource()]
-        self._source_by_domain = {domain: source for source in sources for domain in source.domains}
+        self._source_by_domain = {} if custom.path else _sources(config)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """Score the last row of ``data``: ``{"reward_score": float, "reward_extra_info": {...}}``."""
@@ -88,6 +89,12 @@ class PanguRewardManager(RewardManagerBase):
         if not isinstance(score, numbers.Real) or not math.isfinite(score):
             raise _broken(f"{name} returned {_shown(result)}, expected a finite number or a dict whose 'score' is one")
         return {"reward_score": float(score), "reward_extra_info": extra}
+
+
+def _sources(config: Any) -> dict[str, RewardSource]:
+    plugins = load_plugins()
+    plugins.require()
+    return source_by_domain(plugins.reward_sources, OmegaConf.select(config, KEY))
 
 
 def _reward_row(response: str, columns: dict[str, Any]) -> RewardRow:
