@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from pangu_verl.integrations.verl import config_lint
-from pangu_verl.integrations.verl.config_lint import RULES, Target, Trap, lint, resources
+from pangu_verl.integrations.verl import config_lint, processors
+from pangu_verl.integrations.verl.config_lint import RULES, Target, Trap, lint
 from pangu_verl.integrations.verl.configuration import compose
 
 BACKENDS: dict[str, Target] = {
@@ -42,7 +42,7 @@ def shipped() -> dict[str, DictConfig]:
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large machine whose environment sets nothing."""
-    monkeypatch.setattr(resources.psutil, "cpu_count", lambda: MANY_PROCESSORS)
+    monkeypatch.setattr(processors.psutil, "cpu_count", lambda: MANY_PROCESSORS)
     for name in ("PYTORCH_NPU_ALLOC_CONF", "VLLM_ASCEND_ENABLE_NZ", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -229,7 +229,7 @@ def test_servers_on_devices_of_their_own_hold_processors(shipped: dict[str, Dict
 def test_without_a_number_ray_has_the_machines_processors(
     shipped: dict[str, DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources.psutil, "cpu_count", lambda: 8)
+    monkeypatch.setattr(processors.psutil, "cpu_count", lambda: 8)
     found = traps(shipped, "cuda")
     assert "Ray has 8 logical processors" in found[0].found
     assert "TransferQueue waits for ever" in found[0].found

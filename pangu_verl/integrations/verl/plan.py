@@ -17,14 +17,16 @@ from safetensors import SafetensorError, safe_open
 
 from pangu_verl.errors import WrongUse
 from pangu_verl.integrations.verl import preflight
-from pangu_verl.integrations.verl.layout import Layout, layout_of, names_a_cluster, visible_devices
+from pangu_verl.integrations.verl.layout import Layout, layout_of, visible_devices
+from pangu_verl.integrations.verl.processors import (
+    PROCESSORS_KEY,
+    processors_held,
+    processors_offered,
+    storage_units,
+)
 
 _GIB = 2**30
 _BYTES = {"bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "half": 2, "fp32": 4, "float32": 4}
-#: Logical processors that verl asks Ray for by device: ``single_controller/ray/base.py`` (3 for the trainer) and
-#: ``workers/rollout/replica.py`` (2 for servers on devices of their own).
-_CPUS_PER_TRAINER_DEVICE = 3
-_CPUS_PER_SERVER_DEVICE = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +37,8 @@ class Plan:
     devices_present: int | None
     actors: dict[str, int]
     logical_cpus: int
-    logical_cpus_offered: int
+    #: None where Ray joins a cluster.
+    logical_cpus_offered: int | None
     object_store_gib: float
     parameters: int | None
     trainer_state_gib_per_worker: float | None
@@ -54,20 +57,26 @@ def plan_of(config: DictConfig) -> Plan:
         layout=layout,
         devices_present=visible_devices(config),
         actors=_actors(config, layout),
-        logical_cpus=_logical_cpus(config, layout),
-        logical_cpus_offered=_cpus_offered(config),
+        logical_cpus=sum(processors_held(config).values()),
+        logical_cpus_offered=processors_offered(config),
         object_store_gib=_object_store_gib(config),
         parameters=parameters,
         trainer_state_gib_per_worker=_trainer_state_gib(config, layout, parameters),
         rollout_weights_gib_per_device=_rollout_weights_gib(config, layout, parameters),
     )
-    if plan.logical_cpus > plan.logical_cpus_offered and not names_a_cluster(config):
-        raise WrongUse(
-            f"the run asks Ray for {plan.logical_cpus} logical processors ({_cpu_arithmetic(config, layout)}) and is "
-            f"offered {plan.logical_cpus_offered}: it would wait for ever; set ray_kwargs.ray_init.num_cpus="
-            f"{plan.logical_cpus}"
-        )
+    _check_processors(config, plan)
     return plan
+
+
+def _check_processors(config: DictConfig, plan: Plan) -> None:
+    if plan.logical_cpus_offered is None or plan.logical_cpus <= plan.logical_cpus_offered:
+        return
+    sum_of_parts = " + ".join(f"{count} {name}" for name, count in processors_held(config).items() if count)
+    raise WrongUse(
+        f"the run asks Ray for {plan.logical_cpus} logical processors ({sum_of_parts}) and is offered "
+        f"{plan.logical_cpus_offered}: it would wait for ever; set {PROCESSORS_KEY}={plan.logical_cpus} "
+        "(bookkeeping: it may exceed the cores)"
+    )
 
 
 def _actors(config: DictConfig, layout: Layout) -> dict[str, int]:
@@ -80,33 +89,8 @@ def _actors(config: DictConfig, layout: Layout) -> dict[str, int]:
         "agent-loop worker": config.actor_rollout_ref.rollout.agent.num_workers,
         "reward worker": config.reward.num_workers,
         "TransferQueue controller": 1,
-        "TransferQueue storage": _storage_units(config),
+        "TransferQueue storage": storage_units(config),
     }
-
-
-def _storage_units(config: DictConfig) -> int:
-    return int(OmegaConf.select(config, "transfer_queue.backend.SimpleStorage.num_data_storage_units") or 0)
-
-
-def _cpu_parts(config: DictConfig, layout: Layout) -> dict[str, int]:
-    return {
-        "trainer": _CPUS_PER_TRAINER_DEVICE * layout.trainer_workers,
-        "servers": _CPUS_PER_SERVER_DEVICE * layout.separate_servers * layout.devices_per_server,
-        "TransferQueue": 1 + _storage_units(config),
-    }
-
-
-def _logical_cpus(config: DictConfig, layout: Layout) -> int:
-    return sum(_cpu_parts(config, layout).values())
-
-
-def _cpu_arithmetic(config: DictConfig, layout: Layout) -> str:
-    return " + ".join(f"{count} {name}" for name, count in _cpu_parts(config, layout).items() if count)
-
-
-def _cpus_offered(config: DictConfig) -> int:
-    offered = OmegaConf.select(config, "ray_kwargs.ray_init.num_cpus")
-    return int(offered) if offered is not None else int(psutil.cpu_count() or 1)
 
 
 def _object_store_gib(config: DictConfig) -> float:

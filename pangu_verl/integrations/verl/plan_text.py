@@ -57,9 +57,10 @@ def _devices(plan: Plan) -> list[tuple[str, str]]:
 
 def _processes(plan: Plan) -> list[tuple[str, str]]:
     named = ", ".join(f"{count} {name}" for name, count in plan.actors.items() if count)
+    offered = plan.logical_cpus_offered or "not seen from here what is"
     return [
         ("processes", f"{sum(plan.actors.values())}: {named}"),
-        ("logical processors", f"{plan.logical_cpus} asked of Ray, {plan.logical_cpus_offered} offered"),
+        ("logical processors", f"{plan.logical_cpus} asked of Ray, {offered} offered"),
     ]
 
 
