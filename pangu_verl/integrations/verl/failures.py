@@ -19,6 +19,8 @@ from pangu_verl.runs import Run
 
 #: The line that ends a traceback.
 _QUOTED_ERROR = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt): .*$", re.MULTILINE)
+#: What errors of writing speak of; torch's archive writer finds itself at another position than it expects.
+_WRITING = ("writ", "inline_container")
 
 
 def explain(error: Exception, failure: str | None, config: DictConfig, run: Run) -> str:
@@ -73,4 +75,4 @@ def _disk_is_full(cause: BaseException, folder: Path) -> bool:
         return True
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     usage = shutil.disk_usage(existing)
-    return "writ" in str(cause).lower() and usage.free < 64 << 20
+    return any(word in str(cause).lower() for word in _WRITING) and usage.free < 64 << 20
