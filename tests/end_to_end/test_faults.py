@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_runs import COMMAND, Finished, environment, finish, ray_processes
+from command_runs import COMMAND, Finished, environment, finish
+from descendants import Descendants
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,6 @@ class Running:
 
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.folder = folder
-        self.before = ray_processes()
         command = [str(COMMAND), "quickstart", "--model", "tiny", "--run-dir", str(folder), *LONG, *overrides]
         self.process = subprocess.Popen(
             command,
@@ -55,6 +54,7 @@ class Running:
             # A test run in the background of a shell would hand on that Ctrl-C is ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        self.started = Descendants(self.process.pid)
 
     def reach_step(self, step: int) -> None:
         metrics = self.folder / "metrics.jsonl"
@@ -64,21 +64,8 @@ class Running:
         _, errors = self.process.communicate(timeout=240)
         return self.process.returncode, errors
 
-    def leftovers(self, timeout_s: float = 30) -> list[int]:
-        mine = [psutil.Process(pid) for pid in ray_processes() - self.before if psutil.pid_exists(pid)]
-        _, alive = psutil.wait_procs(mine, timeout=timeout_s)
-        return [process.pid for process in alive]
-
-    def kill_everything(self) -> None:
-        for pid in [self.process.pid, *(ray_processes() - self.before)]:
-            with_suppressed_kill(pid)
-
-
-def with_suppressed_kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    def leftovers(self, timeout_s: float = 30) -> list[psutil.Process]:
+        return self.started.outliving(timeout_s)
 
 
 @pytest.fixture
@@ -87,7 +74,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     try:
         yield run
     finally:
-        run.kill_everything()
+        run.started.kill()
 
 
 def rollout_server(run: Running) -> psutil.Process:

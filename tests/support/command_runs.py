@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from descendants import Descendants
 
 SUPPORT = Path(__file__).parent
 COMMAND = Path(sys.executable).with_name("pangu-verl")
@@ -62,29 +62,20 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(SUPPORT), "HF_HUB_OFFLINE": "1", **extra}
 
 
-def ray_processes() -> set[int]:
-    """Ray's processes on this machine."""
-    found = set()
-    for process in psutil.process_iter(["name", "cmdline"]):
-        words = " ".join(process.info["cmdline"] or [])
-        if process.info["name"] in ("raylet", "gcs_server") or words.startswith("ray::"):
-            found.add(process.pid)
-    return found
-
-
 def finish(command: Sequence[str], folder: Path, timeout_s: float = 540, **extra: str) -> Finished:
-    """Run ``pangu-verl`` to its end and note which Ray processes outlive it."""
-    before = ray_processes()
-    answer = subprocess.run(
+    """Run ``pangu-verl`` to its end and note which of its processes outlive it."""
+    process = subprocess.Popen(
         [str(COMMAND), *command],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout_s,
-        check=False,
         env=environment(**extra),
     )
-    _, alive = psutil.wait_procs(
-        [psutil.Process(p) for p in ray_processes() - before if psutil.pid_exists(p)], timeout=15
-    )
-    leftovers = [" ".join(process.cmdline())[:80] for process in alive if process.is_running()]
-    return Finished(folder, answer.returncode, answer.stdout, answer.stderr, leftovers)
+    started = Descendants(process.pid)
+    try:
+        output, errors = process.communicate(timeout=timeout_s)
+    except BaseException:
+        started.kill()
+        raise
+    leftovers = [" ".join(left.cmdline())[:80] for left in started.outliving(timeout_s=15)]
+    return Finished(folder, process.returncode, output, errors, leftovers)
