@@ -102,7 +102,10 @@ def train(
         elif dry_run:
             training.show_plan(config_name, context.args, as_json=as_json)
         else:
-            training.run(run_dir or new_run_folder("train"), config_name, context.args, resume=resume)
+            folder = run_dir or new_run_folder("train")
+            result = training.run(folder, config_name, context.args, resume=resume)
+            if as_json:
+                print(json.dumps(result))
 
     _run(work, debug)
 

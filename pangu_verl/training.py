@@ -6,13 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pangu_verl.errors import PanguError
 from pangu_verl.runs import Run
 
 
-def run(folder: Path, config_name: str, overrides: Sequence[str], *, resume: bool) -> None:
-    """Compose ``config_name`` with ``overrides`` and train; raises ``PanguError`` for what went wrong."""
+def run(folder: Path, config_name: str, overrides: Sequence[str], *, resume: bool) -> dict[str, Any]:
+    """Compose ``config_name`` with ``overrides`` and train; returns what ``--json`` prints.
+
+    Raises ``PanguError`` for what went wrong.
+    """
     from pangu_verl.integrations.verl import configuration, launch
 
     config = configuration.compose(config_name, overrides)
@@ -31,6 +35,7 @@ def run(folder: Path, config_name: str, overrides: Sequence[str], *, resume: boo
         record.update("failed", failure=f"{type(error).__name__}: {error}")
         raise
     record.update("finished")
+    return {"run_dir": str(record.folder), "total_seconds": record.record["total_seconds"]}
 
 
 def show_plan(config_name: str, overrides: Sequence[str], *, as_json: bool) -> None:

@@ -201,6 +201,11 @@ def test_training_gets_its_options_and_overrides(works: Callable[[object], dict[
     assert work.options == {"resume": False}
 
 
+def test_json_is_the_last_line_of_training(works: Callable[[object], Any]) -> None:
+    works({"run_dir": "runs/x"})
+    assert json.loads(call("train", "--json").stdout.splitlines()[-1]) == {"run_dir": "runs/x"}
+
+
 def test_a_run_without_a_folder_gets_one_by_time(works: Callable[[object], dict[str, Work]]) -> None:
     work = works(None)["train"]
     call("train")

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from pangu_verl.errors import WrongUse
 from pangu_verl.integrations.verl import preflight
-from pangu_verl.integrations.verl.layout import Layout, layout_of, visible_devices
+from pangu_verl.integrations.verl.layout import Layout, visible_devices
 from pangu_verl.integrations.verl.processors import (
     PROCESSORS_KEY,
     processors_held,
@@ -50,8 +50,7 @@ class Plan:
 
 def plan_of(config: DictConfig) -> Plan:
     """Check ``config`` as a run would and say what the run will take; raises ``WrongUse`` for what cannot work."""
-    preflight.check(config)
-    layout = layout_of(config)
+    layout = preflight.check(config)
     parameters = _parameters(config)
     plan = Plan(
         layout=layout,

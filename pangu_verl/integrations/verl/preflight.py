@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pangu_verl.errors import WrongUse, first_line
 from pangu_verl.integrations.verl.configuration import whole_number
-from pangu_verl.integrations.verl.layout import layout_of
+from pangu_verl.integrations.verl.layout import Layout, layout_of
 from pangu_verl.integrations.verl.training_rows import check_rows
 from pangu_verl.mars.dispatch import KEY, source_by_domain
 from pangu_verl.plugins import load_plugins
@@ -25,16 +25,17 @@ from pangu_verl.plugins import load_plugins
 _HIGHEST_PORT = 65_535
 
 
-def check(config: DictConfig) -> None:
-    """Raise ``WrongUse`` for the first thing that cannot work."""
+def check(config: DictConfig) -> Layout:
+    """The layout of a run that can start; raises ``WrongUse`` for the first thing that cannot work."""
     _check_model(config.actor_rollout_ref.model)
     _check_mode(config)
     _check_backend(config)
     check_rows(config, _abilities(config))
     _check_reward(config.reward.custom_reward_function)
     _check_ports(config)
-    layout_of(config)
+    layout = layout_of(config)
     _check_by_verl(config)
+    return layout
 
 
 def _check_model(model: Any) -> None:

@@ -84,8 +84,6 @@ class TextEngine:
             self.close()
             raise
 
-    # Called from any thread ------------------------------------------------------------------------------------------
-
     def submit(self, prompt_token_ids: Sequence[int], sampling: Sampling, priority: int = 0) -> Future[Completion]:
         """Queue a prompt; lower ``priority`` is served first. While paused it waits, or ends at once if rejecting."""
         check_prompt(prompt_token_ids, sampling, self._max_length_tokens, self._vocabulary_size)
@@ -154,8 +152,6 @@ class TextEngine:
             self._closed = True
             self._changed.notify_all()
         self._thread.join()
-
-    # The engine's thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while work := self._next_work():
@@ -270,8 +266,6 @@ class TextEngine:
                 self._prompt_tokens += len(request.prompt_token_ids)
                 admitted.append(heapq.heappop(self._waiting))
             return admitted
-
-    # How requests end ------------------------------------------------------------------------------------------------
 
     def _end(self, request: Request, outcome: StopReason | Exception) -> None:
         """End a request, unless it has ended, and count it; one that was cancelled counts as aborted."""
