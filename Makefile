@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 MANIFESTS := pyproject.toml constraints.txt plugins/pangu-verl-cpu/pyproject.toml
+PLUGINS := cpu ifeval judge sandboxfusion
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test test-full test-verl lint format benchmark readme lock release clean
+.PHONY: setup quickstart test test-full test-verl lint format benchmark benchmark-rewards readme lock release clean
 
 setup: $(VENV)/.runtime
 
@@ -21,8 +22,8 @@ $(VENV)/.runtime: $(BIN)/uv $(MANIFESTS)
 	$(INSTALL) --quiet --editable . --editable plugins/pangu-verl-cpu
 	@touch $@
 
-$(VENV)/.development: $(VENV)/.runtime
-	$(INSTALL) --quiet --editable '.[dev]' --editable plugins/pangu-verl-cpu
+$(VENV)/.development: $(VENV)/.runtime $(PLUGINS:%=plugins/pangu-verl-%/pyproject.toml)
+	$(INSTALL) --quiet --editable '.[dev]' $(PLUGINS:%=--editable plugins/pangu-verl-%)
 	@touch $@
 
 quickstart: $(VENV)/.runtime
@@ -49,6 +50,10 @@ format: $(VENV)/.development
 
 benchmark: $(VENV)/.runtime
 	$(BIN)/python benchmarks/systems/quickstart.py
+
+# The data sets are the user's: make benchmark-rewards DATA=folder
+benchmark-rewards: $(VENV)/.development
+	$(BIN)/python benchmarks/systems/rewards.py $(DATA)
 
 readme: $(VENV)/.runtime
 	$(BIN)/python docs/readme.py

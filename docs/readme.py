@@ -19,6 +19,7 @@ COMMAND = Path(sys.executable).with_name("pangu-verl")
 def main() -> None:
     readme = ROOT / "README.md"
     text = replaced(readme.read_text(), "figures: begin (make readme)", "figures: end", figures())
+    text = replaced(text, "rewards: begin (make readme)", "rewards: end", reward_figures())
     with tempfile.TemporaryDirectory() as scratch:
         for command, output in outputs(Path(scratch)).items():
             text = replaced(text, f"output: {command}", "output: end", output())
@@ -77,12 +78,39 @@ def dry_run(scratch: Path) -> str:
 # What was measured ----------------------------------------------------------------------------------------------------
 
 
+def newest(pattern: str) -> dict[str, Any]:
+    """The newest result of a benchmark."""
+    paths = sorted(RESULTS.glob(pattern))
+    if not paths:
+        raise SystemExit(f"there is no {pattern} in {RESULTS}; run the benchmark")
+    result: dict[str, Any] = json.loads(paths[-1].read_text())
+    return result
+
+
+def reward_figures() -> str:
+    """What the rewards were asked for and what was measured, as a Markdown table."""
+    result = newest("rewards_*.json")
+    machine, versions = result["machine"], result["versions"]
+    lines = ["| measured | asked | found |", "| --- | --: | --: |"]
+    for target in result["targets"]:
+        missed = "" if target["met"] else " (missed)"
+        lines.append(f"| {target['name']} | {target['bound']} | {_short(target['measured'])}{missed} |")
+    lines += [
+        "",
+        f"Medians of {result['repeats']} passes, beside Math-Verify {versions['math-verify']}, verl's scorers and "
+        f"in-process grading in `benchmarks/systems/results/`; {machine['cores']} cores of {machine['processor']}; "
+        f"commit {result['commit'][:9]}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"
+
+
 def figures() -> str:
     """The newest result of the quickstart's benchmark as a Markdown table."""
-    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("quickstart_smollm2_*.json"))]
-    if not results:
-        raise SystemExit(f"there are no results in {RESULTS}; run make benchmark")
-    result = results[-1]
+    result = newest("quickstart_smollm2_*.json")
     first = result["runs"][0]
     machine, versions = first["machine"], first["versions"]
     lines = [

@@ -1,23 +1,18 @@
 """The command line. Each command parses its options, calls one room and prints; the work is done elsewhere.
 
-Exit codes: 0 done, 1 failed, 2 wrong use. Without ``--debug`` an error is one line on standard error.
+Commands with sub-commands have a file of their own; what all share is in ``cli_running.py``.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
-from pangu_verl.errors import PanguError
-
-Result = TypeVar("Result")
+from pangu_verl import cli_rewards
+from pangu_verl.cli_running import AsJson, Debug, console_for, run
 
 app = typer.Typer(
     name="pangu-verl",
@@ -27,12 +22,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_rewards.app)
 
 Target = Literal["cpu", "cuda", "npu"]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Folder of the run. Default: ./runs/<time>-<name>.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir from its last checkpoint.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @app.command(
@@ -59,9 +53,9 @@ def quickstart(
 
         folder = run_dir or new_run_folder("quickstart")
         order = job.Job(folder=folder, model=model, seed=seed, resume=resume, overrides=context.args)
-        return job.run(order, _console(as_json))
+        return job.run(order, console_for(as_json))
 
-    result = _run(work, debug)
+    result = run(work, debug)
     if as_json:
         print(json.dumps(result))
     else:
@@ -107,7 +101,7 @@ def train(
             if as_json:
                 print(json.dumps(result))
 
-    _run(work, debug)
+    run(work, debug)
 
 
 @app.command(epilog="Example: pangu-verl report runs/20260101-120000-quickstart runs/20260102-120000-quickstart")
@@ -128,7 +122,7 @@ def report(
         page = build_side_by_side(run_dirs, output)
         return page, {"runs": summarise_side_by_side(run_dirs), "report": str(page)}
 
-    page, summary = _run(work, debug)
+    page, summary = run(work, debug)
     print(json.dumps(summary) if as_json else f"report: {page}")
 
 
@@ -144,7 +138,7 @@ def plugins(as_json: AsJson = False, debug: Debug = False) -> None:
 
         return [record.to_json() for record in load_plugins().records]
 
-    records = _run(work, debug)
+    records = run(work, debug)
     if as_json:
         print(json.dumps(records))
     for record in [] if as_json else records:
@@ -177,33 +171,9 @@ def doctor(
 
     from pangu_verl.doctor import describe
 
-    findings = _run(work, debug)
+    findings = run(work, debug)
     print(json.dumps([finding.to_json() for finding in findings]) if as_json else describe(findings))
     raise typer.Exit(int(any(finding.status == "problem" for finding in findings)))
-
-
-def _console(as_json: bool) -> Console:
-    """Progress goes to a descriptor of its own: while verl trains, standard output and error go to the run's log."""
-    return Console(file=os.fdopen(os.dup(2 if as_json else 1), "w"))
-
-
-def _run(work: Callable[[], Result], debug: bool) -> Result:
-    try:
-        return work()
-    except PanguError as error:
-        if debug:
-            raise
-        print(f"pangu-verl: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("pangu-verl: interrupted; go on with --resume and the same --run-dir", file=sys.stderr)
-        raise typer.Exit(1) from None
-    except Exception as error:
-        if debug:
-            raise
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        print(f"pangu-verl: {what} (--debug shows where)", file=sys.stderr)
-        raise typer.Exit(1) from None
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from pangu_verl.types import RewardSource
+from pangu_verl.types import AuxiliaryTerm, RewardSource
 
 #: Group of the entry points, and pluggy's name of this project.
 PROJECT = "pangu_verl"
@@ -28,6 +28,15 @@ def register_reward_sources(register: Callable[[RewardSource], None]) -> None:
 
     Called in the driver and in every reward worker. Which source judges which rows is decided by ``domains`` and, where
     two of them claim the same, by the configuration's ``pangu.rewards.sources``.
+    """
+
+
+@hookspec
+def register_auxiliary_terms(register: Callable[[AuxiliaryTerm], None]) -> None:
+    """Offer what is added to a score beside correctness: ``register(term)`` for each.
+
+    Called in the driver and in every reward worker. All that are registered apply to every row, in the order of
+    registration; how they meet correctness is in ``pangu_verl.mars.composition``.
     """
 
 

@@ -25,12 +25,14 @@ from pangu_verl import hookspecs
 from pangu_verl.conformity import shortcoming
 from pangu_verl.errors import RunFailed, WrongUse, first_line
 from pangu_verl.plugin_hooks import hook_mistake, hooks_of
-from pangu_verl.types import RewardSource
+from pangu_verl.types import AuxiliaryTerm, RewardSource
 
 SELECTION = "PANGU_VERL_PLUGINS"
 TRACE = "PANGU_VERL_TRACE"
 #: The hooks by which objects are registered, and what each object has to be.
-KINDS: Mapping[str, type] = MappingProxyType({"register_reward_sources": RewardSource})
+KINDS: Mapping[str, type] = MappingProxyType(
+    {"register_reward_sources": RewardSource, "register_auxiliary_terms": AuxiliaryTerm}
+)
 _CORE = "pangu-verl"
 
 Status = Literal["ready", "failed", "left out"]
@@ -70,6 +72,11 @@ class Plugins:
     def reward_sources(self) -> dict[str, RewardSource]:
         """By name, in the order of registration."""
         return {name: source for name, (_, source) in self._objects["register_reward_sources"].items()}
+
+    @property
+    def auxiliary_terms(self) -> dict[str, AuxiliaryTerm]:
+        """By name, in the order of registration."""
+        return {name: term for name, (_, term) in self._objects["register_auxiliary_terms"].items()}
 
     def owner(self, kind: str, name: str) -> str:
         """The plugin that registered ``name`` through the hook ``kind``."""

@@ -1,4 +1,4 @@
-"""The records that rooms hand to each other: reward rows, verdicts, and what a reward source must offer.
+"""The records that rooms hand to each other: reward rows, verdicts, and what reward sources and terms must offer.
 
 Invariant: a verdict's ``passed`` speaks of correctness alone; ``None`` means "could not judge" and never 0.
 No behaviour lives here, and nothing heavier than the standard library is imported.
@@ -59,4 +59,23 @@ class RewardSource(Protocol):
 
     async def judge(self, row: RewardRow) -> Verdict:
         """Judge one row. A failure is a verdict with a reason, not an exception."""
+        ...
+
+
+@runtime_checkable
+class AuxiliaryTerm(Protocol):
+    """What is added to the score beside correctness: repetition, length, mode. ``name`` is unique; it shows in metrics.
+
+    Terms are orthogonal to correctness: ``passed`` is never theirs to change, and what they pay counts on right
+    answers alone (``pangu_verl.mars.composition``).
+    """
+
+    name: str
+
+    def apply(self, row: RewardRow, verdict: Verdict) -> float:
+        """The amount for one row, in -1..1: below 0 takes from the score, 0 says nothing.
+
+        ``verdict`` is that of correctness. Pure and quick: called in the reward worker's event loop. An amount that is
+        no number in -1..1, or an exception, leaves the row without a score.
+        """
         ...

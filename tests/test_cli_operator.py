@@ -28,7 +28,8 @@ def call(*arguments: str) -> Any:
 def test_plugins_are_listed_with_origin_and_hooks() -> None:
     answer = call("plugins")
     assert answer.exit_code == 0
-    assert answer.stdout == "mars: ready (pangu-verl 0.1.0) register_reward_sources\n"
+    line = "mars: ready (pangu-verl 0.1.0) register_auxiliary_terms, register_reward_sources"
+    assert line in answer.stdout.splitlines()
 
 
 def test_a_plugin_that_failed_is_listed_with_the_reason_and_leaves_with_one(make_plugin: MakePlugin) -> None:
@@ -42,7 +43,7 @@ def test_plugins_as_json_hold_name_and_status(make_plugin: MakePlugin) -> None:
     make_plugin("made", "")
     answer = call("plugins", "--json")
     listed = json.loads(answer.stdout.splitlines()[-1])
-    assert {record["name"]: record["status"] for record in listed} == {"mars": "ready", "made": "failed"}
+    assert {"mars": "ready", "made": "failed"}.items() <= {each["name"]: each["status"] for each in listed}.items()
 
 
 # --- configuration -----------------------------------------------------------------------------------------------------

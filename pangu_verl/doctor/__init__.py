@@ -6,6 +6,7 @@
     hooks      the plugins of pangu_verl, as this process loads them
     machine    cores, memory, disk, shared memory, open files
     devices    number formats of a CPU, NVIDIA's cards; ``ascend``: NPUs; ``visible``: the variables that hide cards
+    sandbox    the layers that guard what code rewards run
     child      asks other programs, within a time, and believes nothing unread
 
 Invariants: ``examine`` never raises for what it examines; a look that fails is an "unknown" with the reason. It shows
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from omegaconf import DictConfig
 
-from pangu_verl.doctor import boot, devices, hooks, machine, versions
+from pangu_verl.doctor import boot, devices, hooks, machine, sandbox, versions
 from pangu_verl.doctor.findings import Finding, Status, describe
 from pangu_verl.errors import PanguError, first_line
 from pangu_verl.integrations.verl import configuration
@@ -44,6 +45,7 @@ def examine(target: Target, overrides: Sequence[str] = (), *, config_name: str =
         "hooks": hooks.examine,
         "machine": lambda: machine.examine(target),
         "devices": lambda: devices.examine(target),
+        "sandbox": sandbox.examine,
     }
     for name, look in looks.items():
         findings += _guarded(name, look)

@@ -15,7 +15,23 @@ _SPACE = re.compile(r"\\(?:[,;:! ]|q?quad(?![a-zA-Z]))")
 _FRACTION = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
 _LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z])\s+|\s+(?![0-9A-Za-z])")
 _WORD = re.compile(r"\(?([^\W\d_]+(?:[ '’-][^\W\d_]+)*)\)?")
-_DENIAL = re.compile(r"\bnot\b|n['’]t\b|≠|!=|\\neq?(?![a-zA-Z])|\\not(?![a-zA-Z])", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"\b(?:not|never|wrong|incorrect|false|untrue|anything but|other than)\b"
+    r"|n['’]t\b|≠|!=|\\neq?(?![a-zA-Z])|\\not(?![a-zA-Z])",
+    re.IGNORECASE,
+)
+_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|~~[^~\n]{1,200}~~|[\u00ad\u200b-\u200d\u2060\ufeff]", re.DOTALL)
+
+
+def visible(text: str) -> str:
+    """A text without HTML comments, struck-out words and characters of no width: what a reader takes as said."""
+    return _UNSEEN.sub("", text)
+
+
+def tagged(text: str) -> str:
+    """The content of the last ``<answer>`` tag; the text itself where it has none."""
+    _, tag, content = text.rpartition("<answer>")
+    return content.partition("</answer>")[0] if tag else text
 
 
 def unwrapped(text: str) -> str:
@@ -32,7 +48,7 @@ def normal_form(text: str) -> str:
     """One spelling per meaning: sizing, spacing and text commands, fraction styles and the minus sign are unified."""
     text = unwrapped(text).replace("−", "-").replace("{,}", ",")
     text = _FRACTION.sub(r"\\frac", _SPACE.sub(" ", _SIZING.sub("", text)))
-    return _LOOSE_SPACE.sub("", _TEXT.sub(r" \1 ", text)).strip()
+    return " ".join(_LOOSE_SPACE.sub("", _TEXT.sub(r" \1 ", text)).split())
 
 
 def as_word(text: str) -> str | None:

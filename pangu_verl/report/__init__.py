@@ -4,6 +4,9 @@
     facts          run.json, key by key
     validation     rows of validation/<step>.jsonl
     run_folder     the folder as a whole
+    verdicts       rows of rewards/verdicts.jsonl
+    rewards        the audit trail in rewards/ as a whole
+    reward_tallies what its verdicts come to
     statistics     paired gain and its interval
     comparison     first validation against last
     timing         where the seconds of a step went
@@ -11,9 +14,11 @@
     outcome        those numbers in plain words; ``outcome_sentence``: the one that a command prints
     samples        which answers to show
     drawing        inline SVG
+    line_figures   several lines in one drawing, with the page's legend
     rendering      from values to a page on disk
 
-    figures, page                ``build_report``: the HTML file of one run
+    figures, reward_figures,
+    page                         ``build_report``: the HTML file of one run
     configuration                config.yaml, and where several do not agree
     columns, table, lines,
     side_by_side                 ``build_side_by_side``: the HTML file of several runs, and their numbers for ``--json``

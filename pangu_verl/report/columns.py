@@ -15,29 +15,40 @@ from pangu_verl.errors import WrongUse
 from pangu_verl.report.comparison import Comparison, compare
 from pangu_verl.report.configuration import Settings, read_settings
 from pangu_verl.report.rendering import showable
+from pangu_verl.report.rewards import RewardAudit, read_rewards
 from pangu_verl.report.run_folder import RunFolder, read_run_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One run. ``settings`` is its configuration by dotted key, ``None`` if that could not be read."""
+    """One run. ``settings`` is its configuration by dotted key, ``None`` if that could not be read.
+
+    ``rewards`` is ``None`` if the run left no audit trail of them, or it was not read.
+    """
 
     label: str
     folder: RunFolder
     comparison: Comparison
     settings: Settings | None
+    rewards: RewardAudit | None
     notes: tuple[str, ...]
 
 
-def read_columns(run_dirs: Sequence[Path]) -> list[Column]:
-    """Read every run, or raise ``WrongUse`` naming the folder that is none or that is named twice."""
+def read_columns(run_dirs: Sequence[Path], *, with_rewards: bool = True) -> list[Column]:
+    """Read every run, or raise ``WrongUse`` naming the folder that is none or that is named twice.
+
+    Who has no use for ``rewards`` is spared half a million lines a run.
+    """
     resolved: dict[Path, Path] = {}
     for run_dir in run_dirs:
         place = run_dir.resolve()
         if place in resolved:
             raise WrongUse(f"'{run_dir}' is the same folder as '{resolved[place]}'; name each run once")
         resolved[place] = run_dir
-    return [_read_column(run_dir, label) for run_dir, label in zip(run_dirs, labels(list(resolved)), strict=True)]
+    return [
+        _read_column(run_dir, label, read_rewards(run_dir) if with_rewards else None)
+        for run_dir, label in zip(run_dirs, labels(list(resolved)), strict=True)
+    ]
 
 
 def labels(places: Sequence[Path]) -> list[str]:
@@ -62,7 +73,7 @@ def _last_parts(place: Path, depth: int) -> str:
     return showable(str(Path(*place.parts[-depth:])))
 
 
-def _read_column(run_dir: Path, label: str) -> Column:
+def _read_column(run_dir: Path, label: str, rewards: RewardAudit | None) -> Column:
     folder = read_run_folder(run_dir)
     comparison = compare(folder)
     notes: list[str] = []
@@ -72,7 +83,14 @@ def _read_column(run_dir: Path, label: str) -> Column:
         folder=folder,
         comparison=comparison,
         settings=settings,
-        notes=(*folder.notes, *comparison.notes, *notes, *_missing(folder, comparison)),
+        rewards=rewards,
+        notes=(
+            *folder.notes,
+            *comparison.notes,
+            *notes,
+            *(rewards.notes if rewards else ()),
+            *_missing(folder, comparison),
+        ),
     )
 
 

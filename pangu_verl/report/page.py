@@ -16,8 +16,12 @@ from pangu_verl.report import wording
 from pangu_verl.report.comparison import Comparison, compare
 from pangu_verl.report.facts import RunFacts
 from pangu_verl.report.figures import all_figures
+from pangu_verl.report.line_figures import swatch
 from pangu_verl.report.outcome import banner, headline, remarks
 from pangu_verl.report.rendering import render, write_page
+from pangu_verl.report.reward_figures import reward_figures
+from pangu_verl.report.reward_tallies import MOST_TERMS
+from pangu_verl.report.rewards import RewardAudit, read_rewards
 from pangu_verl.report.run_folder import RunFolder, read_run_folder
 from pangu_verl.report.samples import choose_samples
 from pangu_verl.report.statistics import METHOD
@@ -40,10 +44,10 @@ class Text:
 def build_report(run_dir: Path) -> Path:
     """Write ``report.html`` into a run folder and return its path."""
     folder = read_run_folder(run_dir)
-    return write_page(run_dir / REPORT_NAME, _render(folder, compare(folder)))
+    return write_page(run_dir / REPORT_NAME, _render(folder, compare(folder), read_rewards(run_dir)))
 
 
-def _render(folder: RunFolder, comparison: Comparison) -> str:
+def _render(folder: RunFolder, comparison: Comparison, rewards: RewardAudit | None) -> str:
     facts = folder.facts
     return render(
         "page.html.jinja",
@@ -57,10 +61,14 @@ def _render(folder: RunFolder, comparison: Comparison) -> str:
         figures=all_figures(folder, comparison.points),
         comparison=comparison,
         scores={source: (series[0], series[-1]) for source, series in folder.validation_scores().items()},
+        rewards=rewards,
+        reward_figures=reward_figures(folder) if rewards else [],
+        most_terms=MOST_TERMS,
+        swatch=swatch,
         samples=choose_samples(comparison.before, comparison.after),
         about=[*_about(facts), *_agreement(folder)],
         files=[(name, quote(os.fsencode(name))) for name in folder.file_names()],
-        notes=[*folder.notes, *comparison.notes],
+        notes=[*folder.notes, *comparison.notes, *(rewards.notes if rewards else ())],
         method=METHOD,
         fold=fold,
     )

@@ -7,10 +7,21 @@ the middle of a line may have been resumed in the same file. Nothing here raises
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class JsonLine(NamedTuple):
+    """One line that is not blank, numbered from 1. ``found`` is ``None`` where it holds no JSON object.
+
+    ``is_cut`` if the file ends before the line does.
+    """
+
+    number: int
+    found: Mapping[str, Any] | None
+    is_cut: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,20 +41,24 @@ def read_object(text: str) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_json_lines(path: Path) -> JsonLines:
+def stream_json_lines(path: Path) -> Iterator[JsonLine]:
     """Split at line feeds alone: model output may hold the other characters that Python takes for a line's end."""
-    objects: list[Mapping[str, Any]] = []
-    skipped: list[int] = []
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             text = line.decode("utf-8", "replace").strip(" \t\r\n")
-            if not text:
-                continue
-            value = read_object(text)
-            if value is None:
-                skipped.append(number)
-            else:
-                objects.append(value)
+            if text:
+                yield JsonLine(number, read_object(text), not line.endswith(b"\n"))
+
+
+def read_json_lines(path: Path) -> JsonLines:
+    """All lines at once, for files that fit into memory."""
+    objects: list[Mapping[str, Any]] = []
+    skipped: list[int] = []
+    for line in stream_json_lines(path):
+        if line.found is None:
+            skipped.append(line.number)
+        else:
+            objects.append(line.found)
     return JsonLines(objects=tuple(objects), skipped=tuple(skipped))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from pangu_verl.errors import WrongUse
 from pangu_verl.report.columns import Column, read_columns
-from pangu_verl.report.lines import compared_figures, swatch
+from pangu_verl.report.line_figures import swatch
+from pangu_verl.report.lines import compared_figures
 from pangu_verl.report.outcome import banner, headline
 from pangu_verl.report.rendering import render, write_page
 from pangu_verl.report.statistics import METHOD
@@ -30,7 +31,8 @@ def build_side_by_side(run_dirs: Sequence[Path], page: Path) -> Path:
 
 def summarise_side_by_side(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """The summary of each run as plain JSON values, in the order given. Raises as the page does."""
-    return [summary_of(column.folder, column.comparison).to_json() for column in read_columns(run_dirs)]
+    columns = read_columns(run_dirs, with_rewards=False)
+    return [summary_of(column.folder, column.comparison).to_json() for column in columns]
 
 
 def _check_place(page: Path) -> None:

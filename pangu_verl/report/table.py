@@ -7,6 +7,7 @@ before the run, or say how far it came, are marked where they differ; outcomes a
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from pangu_verl.report.wording import (
 
 _LONGEST = 160
 _MOST_SETTINGS = 200
+_MOST_SOURCES = 12
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -59,12 +61,14 @@ class Section:
 
 
 def sections(columns: Sequence[Column]) -> list[Section]:
-    """What every run has, in the order of the page."""
-    return [
+    """What the runs have, in the order of the page; rewards only if any run left a trail of them."""
+    found = [
         Section(title="Run", rows=tuple(_run(columns))),
         Section(title="Outcome", rows=tuple(_outcome(columns))),
+        Section(title="Rewards by source", rows=tuple(_rewards(columns))),
         Section(title="Time and memory", rows=tuple(_costs(columns))),
     ]
+    return [section for section in found if section.rows]
 
 
 def configuration(columns: Sequence[Column]) -> Section:
@@ -120,6 +124,21 @@ def _outcome(columns: Sequence[Column]) -> Iterator[Row]:
     sides = [(comparison.before, comparison.after) for comparison in found]
     shares = [[percent(side.format_failures if side else None) for side in pair] for pair in sides]
     yield _written("format failures", [change(*pair) for pair in shares])
+
+
+def _rewards(columns: Sequence[Column]) -> Iterator[Row]:
+    """What each source passed and could not judge, over all domains; those with most rows, by alphabet."""
+    found = [column.rewards.tallies.by_source() if column.rewards else {} for column in columns]
+    rows: Counter[str] = Counter()
+    for tallies in found:
+        rows.update({name: tally.rows for name, tally in tallies.items()})
+    for name in sorted(source for source, _ in rows.most_common(_MOST_SOURCES)):
+        of_runs = [tallies.get(name) for tallies in found]
+        yield _written(
+            _cut(name),
+            [f"{percent(tally.passed.value)} passed" if tally and tally.passed.count else UNKNOWN for tally in of_runs],
+            [f"{percent(tally.unjudged_share)} of {number(tally.rows)} unjudged" if tally else "" for tally in of_runs],
+        )
 
 
 def _costs(columns: Sequence[Column]) -> Iterator[Row]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from pangu_verl.report.statistics import PairedGain
 
 UNKNOWN = "unknown"
+_ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\+00:00", re.ASCII)
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -60,6 +63,20 @@ def number(value: float | None, unit: str = "", digits: int = 0) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.{digits}f} {unit}".strip()
+
+
+def latency(seconds: float | None) -> str:
+    """A time that may be far below a second: 0.4 ms, 12 ms, 1.3 s."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 0.9995:
+        return number(1000 * seconds, "ms", 1 if 0 < seconds < 0.00995 else 0)
+    return number(seconds, "s", 1 if seconds < 99.95 else 0)
+
+
+def moment(text: str) -> str:
+    """A time as the audit trail writes it, made readable: 2026-08-22 10:11:12 UTC. Any other text stays."""
+    return _ISO_TIME.sub(r"\1 \2 UTC", text) if _ISO_TIME.fullmatch(text) else text or UNKNOWN
 
 
 def change(before: str, after: str) -> str:

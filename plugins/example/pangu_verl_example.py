@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pangu_verl.hookspecs import hookimpl
-from pangu_verl.types import RewardRow, RewardSource, Verdict
+from pangu_verl.types import AuxiliaryTerm, RewardRow, RewardSource, Verdict
 
 
 class SameText:
@@ -26,9 +26,23 @@ class SameText:
         return Verdict(score=float(same), passed=same, reason="same text" if same else "other text", source=self.name)
 
 
+class Shouting:
+    """Takes a tenth from an answer in capitals."""
+
+    name = "shouting"
+
+    def apply(self, row: RewardRow, verdict: Verdict) -> float:
+        return -0.1 if row.answer.isupper() else 0.0
+
+
 @hookimpl
 def register_reward_sources(register: Callable[[RewardSource], None]) -> None:
     register(SameText())
+
+
+@hookimpl
+def register_auxiliary_terms(register: Callable[[AuxiliaryTerm], None]) -> None:
+    register(Shouting())
 
 
 @hookimpl

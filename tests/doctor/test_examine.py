@@ -8,11 +8,11 @@ import pytest
 from doctor_fakes import by_name, statuses
 
 from pangu_verl import doctor
-from pangu_verl.doctor import Finding, Target, boot, describe, devices, examine, hooks, machine, versions
+from pangu_verl.doctor import Finding, Target, boot, describe, devices, examine, hooks, machine, sandbox, versions
 from pangu_verl.integrations.verl import configuration
 from pangu_verl.integrations.verl.config_lint import Trap
 
-PARTS = (versions, boot, hooks, machine, devices)
+PARTS = (versions, boot, hooks, machine, devices, sandbox)
 FINE = Finding(name="part", status="ok", found="fine")
 
 

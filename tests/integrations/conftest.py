@@ -46,3 +46,18 @@ def change(base: DictConfig) -> Change:
         return config
 
     return changed
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the driver was told, instead of an actor of Ray."""
+    messages: list[str] = []
+    monkeypatch.setattr("pangu_verl.integrations.verl.reward_manager.report_failure", messages.append)
+    return messages

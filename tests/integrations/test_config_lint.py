@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pangu_verl.integrations.verl import config_lint, processors
 from pangu_verl.integrations.verl.config_lint import RULES, Target, Trap, lint
 from pangu_verl.integrations.verl.configuration import compose
+from pangu_verl.integrations.verl.pool_rewards import PATH
 
 BACKENDS: dict[str, Target] = {
     "cpu": "cpu",
@@ -91,6 +92,12 @@ TRAPS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     ("reward_model.enable", "warning", "cuda", {"reward.reward_model.enable": True}),
     (
+        "reward_model.enable_resource_pool",
+        "problem",
+        "cuda",
+        {"reward.reward_model.enable": True, "reward.custom_reward_function.path": PATH},
+    ),
+    (
         "reward_model.enable",
         "problem",
         "cuda",
@@ -154,6 +161,14 @@ def test_every_rule_has_a_trap_in_these_tests(shipped: dict[str, DictConfig], tm
         ("cuda", {f"{ROLLOUT}.checkpoint_engine.backend": "delta_sharded"}),
         ("cuda", {**WITHOUT_LOG_PROBS, **DECOUPLED}),
         ("cuda", {"reward.reward_model.enable": True, "reward.custom_reward_function.path": "mine.py"}),
+        (
+            "cuda",
+            {
+                "reward.reward_model.enable": True,
+                "reward.reward_model.enable_resource_pool": True,
+                "reward.custom_reward_function.path": PATH,
+            },
+        ),
         ("cuda", {"reward.reward_manager.name": "rate_limited", "reward.num_workers": 1}),
         ("cpu", {"algorithm.filter_groups.enable": True, "trainer.v1.sampler.custom_sampler.path": None}),
         ("cuda", {"actor_rollout_ref.actor.strategy": "fsdp"}),

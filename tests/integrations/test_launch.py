@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +27,8 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def config(tmp_path: Path) -> DictConfig:
-    return OmegaConf.create({"trainer": {"default_local_dir": str(tmp_path), "note": "é"}, "data": {}})
+    trainer = {"default_local_dir": str(tmp_path), "note": "é"}
+    return OmegaConf.create({"trainer": trainer, "data": {}, "pangu": {"rewards": {"trail_dir": None}}})
 
 
 def crossing_processes(error: Exception, times: int = 1) -> Exception:
@@ -42,8 +45,15 @@ def test_everything_a_run_writes_goes_into_its_folder(config: DictConfig, run: R
     launch.place_in_run_folder(config, run)
     assert config.trainer.default_local_dir == str(run.folder / "checkpoints")
     assert config.trainer.validation_data_dir == str(run.folder / "validation")
+    assert config.pangu.rewards.trail_dir == str(run.folder / "rewards")
     assert os.environ["VERL_FILE_LOGGER_PATH"] == str(run.folder / "metrics.jsonl")
     assert OmegaConf.load(run.folder / "config.yaml") == config
+
+
+def test_a_record_of_rewards_may_go_elsewhere(config: DictConfig, run: Run) -> None:
+    config.pangu.rewards.trail_dir = "/elsewhere"
+    launch.place_in_run_folder(config, run)
+    assert config.pangu.rewards.trail_dir == "/elsewhere"
 
 
 def test_the_users_folder_for_tensorboard_stays(config: DictConfig, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,3 +296,16 @@ def test_what_verl_refuses_is_said_in_its_words_in_one_line(override: str, compl
 def test_logs_of_workers_are_not_kept_without_a_cluster(tmp_path: Path) -> None:
     launch._keep_worker_logs(tmp_path / "logs")
     assert not list(tmp_path.glob("logs/*"))
+
+
+def test_output_that_a_full_disk_refuses_is_dropped_and_the_terminal_comes_back() -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from pangu_verl.integrations.verl.launch import _output_to\n"
+        "with _output_to(Path('/dev/full')):\n"
+        "    print('lost')\n"
+        "print('kept')\n"
+    )
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=buffered)
+    assert (ended.returncode, ended.stdout) == (0, "kept\n"), ended.stderr

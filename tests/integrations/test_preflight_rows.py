@@ -79,15 +79,23 @@ def test_a_missing_column_is_named_beside_those_that_are_there(change: Change, t
 def test_an_ability_that_no_source_judges_is_named_with_those_that_are_judged(change: Change, tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     pd.concat([rows(), rows(ability="poems")]).to_parquet(file)
-    assert complaint(change(data__train_files=str(file))) == (
+    text = complaint(change(data__train_files=str(file), pangu__rewards__sources=["maths"]))
+    assert text == (
         f"data.train_files: {file} has rows of ability 'poems', which no reward source judges (known: math); "
         "correct the column, install a plugin that judges them, or name them in pangu.rewards.sources"
     )
 
 
 def test_a_reward_source_that_does_not_exist_is_named(change: Change) -> None:
-    assert "there is no reward source 'poets' (registered: maths)" in complaint(
+    assert "there is no reward source 'poets' (registered: maths, " in complaint(
         change(pangu__rewards__sources=["poets"])
+    )
+
+
+def test_a_setting_of_rewards_that_means_nothing_is_named(change: Change) -> None:
+    assert complaint(change(pangu__rewards__unjudged_limit=2)).startswith("pangu.rewards.unjudged_limit: ")
+    assert "options.maths: this reward source takes no options" in complaint(
+        change(pangu__rewards__options={"maths": {"slots": 3}})
     )
 
 

@@ -6,34 +6,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from omegaconf import OmegaConf
-from tensordict import TensorDict
-from verl import DataProto
+from made_rewards import data, make_manager
 from verl.trainer.ppo.reward import load_reward_manager
 
-from pangu_verl.integrations.verl import reward_manager
+from pangu_verl.errors import WrongUse
 from pangu_verl.integrations.verl.reward_manager import PanguRewardManager, UnjudgedResponse
+from pangu_verl.mars.ladder import Ladder
+from pangu_verl.mars.preference import Moments
+from pangu_verl.mars.state import JudgedRow, Shared
 from pangu_verl.types import RewardRow, Verdict
 
-KEYS = {"score", "passed", "format_failure", "response_tokens", "reason", "data_source"}
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tiny_model: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
-
-
-@pytest.fixture
-def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the driver was told, instead of an actor of Ray."""
-    messages: list[str] = []
-    monkeypatch.setattr(reward_manager, "report_failure", messages.append)
-    return messages
+KEYS = {
+    "score",
+    "passed",
+    "judged",
+    "format_failure",
+    "response_tokens",
+    "seconds",
+    "source",
+    "reason",
+    "data_source",
+}
 
 
 @pytest.fixture
@@ -41,34 +35,28 @@ def manager(tokenizer: Any, reported: list[str]) -> PanguRewardManager:
     return make_manager(tokenizer)
 
 
-def make_manager(tokenizer: Any, function: Callable[..., Any] | None = None) -> PanguRewardManager:
-    custom = {"path": "mine.py" if function else None, "name": "compute_score"}
-    return PanguRewardManager(OmegaConf.create({"reward": {"custom_reward_function": custom}}), tokenizer, function)
+def judging_by(tokenizer: Any, judge: Callable[[RewardRow], Any], **rewards: Any) -> PanguRewardManager:
+    """A manager whose source for maths does what ``judge`` does."""
+
+    class Source:
+        name = "mine"
+        domains = frozenset({"math"})
+
+        async def judge(self, row: RewardRow) -> Any:
+            return judge(row)
+
+    manager = make_manager(tokenizer, **rewards)
+    manager._ladders = {"math": Ladder("math", [Source()])}
+    return manager
 
 
-def data(tokenizer: Any, *responses: str, padding: int = 0, **columns: Any) -> DataProto:
-    """One trajectory of verl: a row per output, the prompt before the response, padded on the right."""
-    found: dict[str, Any] = {
-        "data_source": "sums",
-        "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": "4"},
-        "extra_info": {"index": 7},
-        "raw_prompt": [{"role": "user", "content": "What is 1 + 3?"}],
-        **columns,
-    }
-    rows = [
-        torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.int64) for text in responses
-    ]
-    pad = torch.nn.utils.rnn.pad_sequence
-    ids = torch.nn.functional.pad(pad(rows, batch_first=True), (0, padding))
-    mask = torch.nn.functional.pad(pad([torch.ones_like(row) for row in rows], batch_first=True), (0, padding))
-    prompts = torch.ones(len(rows), 3, dtype=torch.int64)
-    batch = {"prompts": prompts, "responses": ids, "attention_mask": torch.cat([torch.ones_like(prompts), mask], dim=1)}
-    non_tensor = {name: np.array([value] * len(rows)) for name, value in found.items() if value is not ...}
-    return DataProto(batch=TensorDict(batch, batch_size=len(rows)), non_tensor_batch=non_tensor)
-
-
-# --- our own sources -------------------------------------------------------------------------------------------------
+def unjudged(found: dict[str, Any]) -> str:
+    """The reason of a reward that has to be unjudged as a whole."""
+    extra = found["reward_extra_info"]
+    assert found["reward_score"] == 0.0
+    assert (extra["judged"], extra["score"], extra["passed"], extra["format_failure"]) == (False, None, None, None)
+    assert set(extra) >= KEYS
+    return str(extra["reason"])
 
 
 @pytest.mark.parametrize(
@@ -92,7 +80,8 @@ async def test_a_response_is_judged_by_what_follows_the_reasoning(
     extra = found["reward_extra_info"]
     assert found["reward_score"] == extra["score"] == score
     assert (extra["passed"], extra["format_failure"]) == (passed, format_failure)
-    assert set(extra) == KEYS
+    assert (extra["judged"], extra["source"]) == (True, "maths")
+    assert set(extra) - KEYS == {name for name in extra if name == "correctness" or name.startswith("auxiliary/")}
 
 
 async def test_tokens_are_counted_without_padding(manager: PanguRewardManager, tokenizer: Any) -> None:
@@ -118,8 +107,8 @@ async def test_values_are_plain_and_can_be_dumped(manager: PanguRewardManager, t
 async def test_a_row_without_gold_is_unjudged_and_not_wrong(
     manager: PanguRewardManager, tokenizer: Any, reported: list[str], gold: dict[str, Any]
 ) -> None:
-    with pytest.raises(UnjudgedResponse, match="row 7: the row has no ground truth"):
-        await manager.run_single(data(tokenizer, "4", reward_model=gold))
+    found = await manager.run_single(data(tokenizer, "4", reward_model=gold))
+    assert "no ground truth" in unjudged(found)
     assert reported == []
 
 
@@ -127,153 +116,127 @@ async def test_a_row_without_gold_is_unjudged_and_not_wrong(
 async def test_an_ability_without_a_source_ends_the_run_by_name(
     manager: PanguRewardManager, tokenizer: Any, reported: list[str], ability: object
 ) -> None:
-    with pytest.raises(RuntimeError):
-        await manager.run_single(data(tokenizer, "4", ability=ability))
+    found = await manager.run_single(data(tokenizer, "4", ability=ability))
     named = "" if ability is ... else ability
-    assert reported == [f"row 7: no reward source for ability {named!r} (known: math)"]
+    (message,) = reported
+    assert message.startswith(f"row 7: no reward source for ability {named!r} (known: ")
+    assert unjudged(found) == message
 
 
 @pytest.mark.parametrize(
-    "columns", [{"reward_model": None}, {"reward_model": ...}, {"raw_prompt": ["text"]}, {"extra_info": "text"}]
+    "columns",
+    [
+        {"reward_model": None},
+        {"reward_model": ...},
+        {"raw_prompt": ["text"]},
+        {"extra_info": "text"},
+        {"extra_info": {"tests": "[1"}},
+        {"extra_info": {"checks": ["no_commas"]}},
+    ],
 )
 async def test_columns_that_cannot_be_read_end_the_run_in_one_line(
     manager: PanguRewardManager, tokenizer: Any, reported: list[str], columns: dict[str, Any]
 ) -> None:
-    with pytest.raises(RuntimeError):
-        await manager.run_single(data(tokenizer, "4", **columns))
+    found = await manager.run_single(data(tokenizer, "4", **columns))
     (message,) = reported
     assert message.startswith("a row's columns cannot be read (")
     assert "\n" not in message
+    assert unjudged(found) == message
 
 
-async def test_a_source_that_raises_ends_the_run_by_name(tokenizer: Any, reported: list[str]) -> None:
-    class Broken:
-        name = "broken"
-        domains = frozenset({"math"})
+def forged(**fields: Any) -> Verdict:
+    """A verdict that its own checks never saw."""
+    verdict = Verdict(score=1.0, passed=True, reason="right", source="mine")
+    for name, value in fields.items():
+        object.__setattr__(verdict, name, value)
+    return verdict
 
-        async def judge(self, row: RewardRow) -> Verdict:
-            raise ZeroDivisionError("first\nsecond")
 
-    manager = make_manager(tokenizer)
-    manager._source_by_domain = {"math": Broken()}
-    with pytest.raises(RuntimeError):
+async def test_a_source_that_raises_has_not_judged(tokenizer: Any, reported: list[str]) -> None:
+    def judge(row: RewardRow) -> Verdict:
+        raise ZeroDivisionError("first\nsecond")
+
+    found = await judging_by(tokenizer, judge).run_single(data(tokenizer, "4"))
+    assert unjudged(found) == "reward source 'mine' raised ZeroDivisionError: first"
+    assert reported == []
+
+
+async def test_where_the_trainer_takes_placeholders_for_scores_an_unjudged_response_raises(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pangu_verl.integrations.verl.reward_manager.trains_on_placeholders", lambda: True)
+    with pytest.raises(UnjudgedResponse, match="row 7: reward source 'mine' returned None"):
+        await judging_by(tokenizer, lambda row: None).run_single(data(tokenizer, "4"))
+    assert (await judging_by(tokenizer, lambda row: forged()).run_single(data(tokenizer, "4")))["reward_score"] == 1.0
+
+
+async def test_the_parts_of_a_score_are_kept_apart(tokenizer: Any) -> None:
+    class Bonus:
+        name = "bonus"
+
+        def apply(self, row: RewardRow, verdict: Verdict) -> float:
+            return -0.25
+
+    manager = judging_by(tokenizer, lambda row: Verdict(score=0.75, passed=True, reason="right", source="mine"))
+    manager._terms = [Bonus()]
+    extra = (await manager.run_single(data(tokenizer, "4")))["reward_extra_info"]
+    assert (extra["score"], extra["correctness"], extra["auxiliary/bonus"]) == (0.5, 0.75, -0.25)
+
+
+async def test_every_row_is_recorded(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[JudgedRow] = []
+    verdicts = iter([forged(), forged(passed=False), forged(score=None, passed=None, reason="no gold"), None])
+    manager = judging_by(tokenizer, lambda row: next(verdicts))
+    monkeypatch.setattr(manager._recorder, "record", recorded.append)
+    for _ in range(4):
         await manager.run_single(data(tokenizer, "4"))
-    assert reported == ["row 7: reward source 'broken' raised ZeroDivisionError: first"]
+    assert [(each.id, each.domain, each.verdict.passed) for each in recorded] == [
+        ("7", "math", True),
+        ("7", "math", False),
+        ("7", "math", None),
+        ("7", "math", None),
+    ]
+    assert [each.verdict.score is None for each in recorded] == [False, False, True, True]
+    assert all([opinion.source for opinion in each.opinions] == ["mine"] for each in recorded)
+    assert all(set(each.verdict.details) == {"breakdown"} for each in recorded)
+
+
+async def test_a_preference_counts_on_the_scale_of_its_task_and_is_recorded_as_given(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = judging_by(tokenizer, lambda row: Verdict(score=0.9, passed=None, reason="liked", source="mine"))
+    seen = Moments(count=100, mean=0.9, squares=1.0)
+    monkeypatch.setattr(manager._recorder, "shared", Shared(routes={}, scales={"mine/sums": seen}))
+    recorded: list[JudgedRow] = []
+    monkeypatch.setattr(manager._recorder, "record", recorded.append)
+    assert (await manager.run_single(data(tokenizer, "4")))["reward_score"] == pytest.approx(0.5)
+    assert recorded[0].preference == ("mine/sums", 0.9)
+
+
+async def test_a_source_that_leaves_too_many_rows_unjudged_ends_the_run_once_by_name(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pangu_verl.integrations.verl import shared_state
+
+    ended: list[str] = []
+    monkeypatch.setattr(shared_state, "report_failure", ended.append)
+    manager = judging_by(tokenizer, lambda row: None, unjudged_limit=0.5, unjudged_window_rows=4)
+    for _ in range(2):
+        await manager.run_single(data(tokenizer, "4"))
+    assert ended == []
+    for _ in range(3):
+        await manager.run_single(data(tokenizer, "4"))
+    (message,) = ended
+    assert message.startswith("reward source 'mine' could not judge 3 of its last 3 rows (3 times: reward source … ")
+
+
+def test_a_limit_that_means_nothing_is_refused_by_its_key(tokenizer: Any) -> None:
+    with pytest.raises(WrongUse, match=r"pangu\.rewards\.unjudged_limit: "):
+        make_manager(tokenizer, unjudged_limit=1.5)
 
 
 async def test_rows_without_optional_columns_are_judged(manager: PanguRewardManager, tokenizer: Any) -> None:
     found = await manager.run_single(data(tokenizer, "4", raw_prompt=..., extra_info=..., data_source=...))
-    assert found["reward_score"] == 1.0
-
-
-# --- the user's own function -----------------------------------------------------------------------------------------
-
-
-def both_ways(result: Callable[[], Any]) -> list[Callable[..., Any]]:
-    """A function that returns or raises what ``result`` does, as such and as a coroutine."""
-
-    def plain(**_: Any) -> Any:
-        return result()
-
-    async def awaited(**_: Any) -> Any:
-        return result()
-
-    return [plain, awaited]
-
-
-def raises() -> Any:
-    raise KeyError("solution\nand more")
-
-
-@pytest.mark.parametrize(
-    ("value", "score", "extra"),
-    [
-        (0.5, 0.5, {"score": 0.5}),
-        (1, 1.0, {"score": 1}),
-        (True, 1.0, {"score": True}),
-        (-3.5, -3.5, {"score": -3.5}),
-        (np.float32(0.25), 0.25, {"score": np.float32(0.25)}),
-        ({"score": 0.5, "format": 1.0}, 0.5, {"score": 0.5, "format": 1.0}),
-    ],
-)
-async def test_a_functions_number_is_the_reward(
-    tokenizer: Any, reported: list[str], value: Any, score: float, extra: dict[str, Any]
-) -> None:
-    for function in both_ways(lambda: value):
-        found = await make_manager(tokenizer, function).run_single(data(tokenizer, "4"))
-        assert type(found["reward_score"]) is float
-        assert found == {"reward_score": score, "reward_extra_info": extra}
-    assert reported == []
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "0.5",
-        None,
-        float("nan"),
-        float("inf"),
-        -float("inf"),
-        np.float64("nan"),
-        1j,
-        [0.5],
-        {},
-        {"score": None},
-        {"score": "1"},
-        {"score": float("nan")},
-        {"acc": 1.0},
-        torch.tensor(1.0),
-        "x" * 1000 + "\n",
-    ],
-)
-async def test_a_function_that_returns_no_finite_number_ends_the_run_by_name(
-    tokenizer: Any, reported: list[str], value: Any
-) -> None:
-    for function in both_ways(lambda: value):
-        with pytest.raises(RuntimeError):
-            await make_manager(tokenizer, function).run_single(data(tokenizer, "4"))
-    assert len(reported) == 2
-    for message in reported:
-        assert message.startswith("reward.custom_reward_function mine.py:compute_score returned ")
-        assert message.endswith(", expected a finite number or a dict whose 'score' is one")
-        assert "\n" not in message
-        assert len(message) < 400
-
-
-async def test_a_function_that_raises_ends_the_run_by_name(tokenizer: Any, reported: list[str]) -> None:
-    for function in both_ways(raises):
-        with pytest.raises(RuntimeError):
-            await make_manager(tokenizer, function).run_single(data(tokenizer, "4"))
-    assert (
-        reported == ["reward.custom_reward_function mine.py:compute_score raised KeyError: 'solution\\nand more'"] * 2
-    )
-
-
-async def test_a_function_with_other_parameters_ends_the_run_by_name(tokenizer: Any, reported: list[str]) -> None:
-    with pytest.raises(RuntimeError):
-        await make_manager(tokenizer, lambda text: 1.0).run_single(data(tokenizer, "4"))
-    assert "unexpected keyword argument" in reported[0]
-
-
-async def test_a_function_gets_verls_four_arguments(tokenizer: Any, reported: list[str]) -> None:
-    seen: dict[str, Any] = {}
-
-    def function(**arguments: Any) -> float:
-        seen.update(arguments)
-        return 0.0
-
-    await make_manager(tokenizer, function).run_single(data(tokenizer, "<think>a</think>4", ability=...))
-    assert seen == {
-        "data_source": "sums",
-        "solution_str": "<think>a</think>4",
-        "ground_truth": "4",
-        "extra_info": {"index": 7},
-    }
-
-
-async def test_a_function_may_do_without_gold(tokenizer: Any, reported: list[str]) -> None:
-    manager = make_manager(tokenizer, lambda *, ground_truth, **_: float(ground_truth is None))
-    found = await manager.run_single(data(tokenizer, "4", reward_model={"style": "model"}, extra_info=None))
     assert found["reward_score"] == 1.0
 
 

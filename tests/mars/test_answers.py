@@ -63,6 +63,33 @@ def test_boxes_joined_by_a_conjunction_are_one_list(gap: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
+        (r"\boxed{1}\boxed{2}", "1, 2"),
+        (r"\boxed{1} papers and \boxed{2} bins", "1, 2"),
+        (r"$x = \boxed{4}$ and $y = \boxed{5}$", "4, 5"),
+        (r"\boxed{4}, no, wait, \boxed{5}", "5"),
+        (r"\boxed{4} and so \boxed{5}", "5"),
+        ("\\boxed{4}\n\n\\boxed{5}", "5"),
+    ],
+)
+def test_boxes_of_one_clause_are_a_list_and_a_correction_is_not(answer: str, text: str) -> None:
+    assert extract_final_answer(answer) == Extraction(text, "boxed")
+
+
+def test_a_final_answer_that_is_declared_after_the_last_box_replaces_it() -> None:
+    answer = r"The interest is \boxed{255}. Final Answer: The final answer is $10,455$. I hope it is right."
+    assert extract_final_answer(answer) == Extraction("10,455", "declared")
+
+
+@pytest.mark.parametrize(
+    "text", ["Anna: 14, Ben: 7", "Maximum = 2, Minimum = 1", "Sequence 1: -1, 0 and Sequence 2: 3, 4"]
+)
+def test_named_values_are_taken_together(text: str) -> None:
+    assert extract_final_answer(text) == Extraction(text, "whole")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
         ("We add 2 and 3.\nThe answer is 5.", "5"),
         ("The final answer is $\\frac{3}{4}$ of the 8 slices.", r"\frac{3}{4}"),
         ("**Final Answer:** 1,234", "1,234"),
@@ -107,7 +134,7 @@ def test_without_anything_else_the_last_number_is_taken(answer: str, text: str) 
     assert extract_final_answer(answer) == Extraction(text, "last_number")
 
 
-@pytest.mark.parametrize("answer", [r"So it cannot be 2p", r"Thus it must be \frac{3}{4}."])
+@pytest.mark.parametrize("answer", [r"So it has to be 2p", r"Thus it must be \frac{3}{4}."])
 def test_a_number_inside_an_expression_is_not_taken_alone(answer: str) -> None:
     extraction = extract_final_answer(answer)
     assert extraction is not None

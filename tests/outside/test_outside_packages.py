@@ -78,7 +78,7 @@ def test_installed_plugins_are_listed_with_hooks_and_origin(
     assert set(listed) == {"mars", "close_number", "example"}
     assert all(record["status"] == "ready" for record in listed.values())
     assert listed["example"]["distribution"] == "pangu-verl-example"
-    assert listed["example"]["hooks"] == ["on_checkpoint_saved", "register_reward_sources"]
+    assert listed["example"]["hooks"] == ["on_checkpoint_saved", "register_auxiliary_terms", "register_reward_sources"]
 
 
 @pytest.mark.slow
@@ -100,10 +100,12 @@ def test_a_package_from_outside_replaces_one_of_each_kind(outside: Shell) -> Non
         "trainer.total_training_steps=2 trainer.test_freq=2 trainer.save_freq=2 trainer.val_before_train=false",
         PANGU_VERL_PLUGINS="example",
     )
-    reasons = {json.loads(line)["reason"] for line in outside("cat example-run/validation/*.jsonl").stdout.splitlines()}
+    answers = [json.loads(line) for line in outside("cat example-run/validation/*.jsonl").stdout.splitlines()]
+    reasons = {answer["reason"] for answer in answers}
     saved = json.loads(outside("cat example-run/checkpoints/global_step_2/example.json").stdout)
     used = {
         "register_reward_sources": reasons <= {"same text", "other text"},
+        "register_auxiliary_terms": all("auxiliary/shouting" in answer for answer in answers),
         "on_checkpoint_saved": saved == {"step": 2, "is_durable": True},
     }
     assert used == dict.fromkeys(hooks(), True)

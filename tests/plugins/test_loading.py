@@ -12,6 +12,8 @@ from made_plugins import REGISTER, MakePlugin
 from pangu_verl.errors import WrongUse
 from pangu_verl.plugins import PluginRecord, installed_plugins, load_plugins
 
+OURS = {"maths", "code", "choice", "general"}
+
 
 def record(name: str) -> PluginRecord:
     return next(record for record in load_plugins().records if record.name == name)
@@ -24,10 +26,13 @@ def error(name: str) -> str:
     return found.error
 
 
-def test_our_own_rewards_come_by_the_same_entry_points() -> None:
+def test_our_own_rewards_come_by_the_same_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANGU_VERL_PLUGINS", "mars")
     found = record("mars")
-    assert (found.distribution, found.status, found.hooks) == ("pangu-verl", "ready", ("register_reward_sources",))
-    assert set(load_plugins().reward_sources) == {"maths"}
+    assert (found.distribution, found.status) == ("pangu-verl", "ready")
+    assert found.hooks == ("register_auxiliary_terms", "register_reward_sources")
+    assert set(load_plugins().reward_sources) == OURS
+    assert set(load_plugins().auxiliary_terms) == {"repetition", "length", "truncation", "fast_length"}
 
 
 def test_an_installed_plugin_is_loaded_and_recorded(make_plugin: MakePlugin) -> None:
@@ -51,7 +56,7 @@ def test_each_process_builds_its_own(make_plugin: MakePlugin) -> None:
 
 @pytest.mark.parametrize(
     ("selection", "sources"),
-    [("made", {"made"}), ("mars, made ,", {"maths", "made"}), ("", set()), ("mars", {"maths"})],
+    [("made", {"made"}), ("mars, made ,", OURS | {"made"}), ("", set()), ("mars", OURS)],
 )
 def test_the_environment_selects_by_name(
     make_plugin: MakePlugin, monkeypatch: pytest.MonkeyPatch, selection: str, sources: set[str]
@@ -72,7 +77,7 @@ def test_a_plugin_left_out_is_not_imported(make_plugin: MakePlugin, monkeypatch:
 
 def test_a_selected_name_that_is_not_installed_is_named_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANGU_VERL_PLUGINS", "mras")
-    with pytest.raises(WrongUse, match=r"plugin 'mras' is not installed \(installed: mars\)"):
+    with pytest.raises(WrongUse, match=r"plugin 'mras' is not installed \(installed: .*mars"):
         load_plugins().require()
 
 
@@ -108,7 +113,8 @@ def test_a_hook_that_nobody_calls_is_named_with_the_near_one(make_plugin: MakePl
 def test_a_hook_like_no_other_is_answered_with_all_of_them(make_plugin: MakePlugin) -> None:
     make_plugin("made", "@hookimpl\ndef zzz(): ...")
     assert error("made") == (
-        "implements a hook that nobody calls, 'zzz'; the hooks are register_reward_sources, on_checkpoint_saved"
+        "implements a hook that nobody calls, 'zzz'; the hooks are register_reward_sources, "
+        "register_auxiliary_terms, on_checkpoint_saved"
     )
 
 

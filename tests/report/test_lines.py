@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib
 
 from pangu_verl.report.columns import read_columns
-from pangu_verl.report.lines import ComparedFigure, compared_figures, swatch
+from pangu_verl.report.line_figures import ComparedFigure, swatch
+from pangu_verl.report.lines import compared_figures
 
 EVERY_TITLE = ["Training reward", "Validation accuracy", "Response length", "Entropy", "Step time"]
 

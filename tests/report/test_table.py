@@ -155,3 +155,26 @@ def test_other_validation_prompts_are_noticed(runs: Any) -> None:
     none = runs.make(name="none")
     assert not prompts_differ(read_columns([*same, none]))
     assert prompts_differ(read_columns([*same, other]))
+
+
+def test_rewards_are_set_side_by_side_by_source(runs: Any) -> None:
+    passed, failed, silent = (runs.verdict("maths", passed) for passed in (True, False, None))
+    one = runs.add_rewards(runs.make(name="one"), [passed, passed, failed, silent])
+    other = runs.add_rewards(runs.make(name="other"), [runs.verdict("code", True)])
+    silent_run = runs.make(name="without")
+    maths, code = (row(name, one, other, silent_run) for name in ("maths", "code"))
+    assert texts(maths) == ["67% passed", UNKNOWN, UNKNOWN]
+    assert maths.cells[0].more == "25% of 4 unjudged"
+    assert texts(code) == [UNKNOWN, "100% passed", UNKNOWN]
+
+
+def test_without_any_rewards_there_is_no_section_of_them(runs: Any) -> None:
+    assert "Rewards by source" not in [section.title for section in table(runs.make_whole())]
+
+
+def test_of_many_sources_those_with_most_rows_are_compared(runs: Any) -> None:
+    verdicts = [runs.verdict(f"source {index:02d}", True) for index in range(20) for _ in range(index + 1)]
+    (section,) = [
+        section for section in table(runs.add_rewards(runs.make(), verdicts)) if section.title == "Rewards by source"
+    ]
+    assert [found.name for found in section.rows] == [f"source {index:02d}" for index in range(8, 20)]

@@ -63,6 +63,42 @@ class Runs:
         return {key: value for key, value in found.items() if value is not ...}
 
     @staticmethod
+    def opinion(source: str, passed: bool | None, /, **more: object) -> Row:
+        """What one source said. With ``passed`` null it could not judge, unless ``more`` has a score."""
+        score = None if passed is None else float(passed)
+        found = {"source": source, "score": score, "passed": passed, "reason": "compared", "seconds": 0.002}
+        return {**found, "is_audit": False, **more}
+
+    @classmethod
+    def verdict(cls, source: str, passed: bool | None, domain: str = "maths", /, **more: Any) -> Row:
+        """One line of rewards/verdicts.jsonl. A value of ``...`` leaves the key out."""
+        said = cls.opinion(source, passed)
+        said.pop("is_audit")
+        part = {name: said[name] for name in ("score", "passed", "reason")}
+        found = {"at": "2026-08-22T10:11:12+00:00", "id": "7", "domain": domain, **said}
+        found |= {"opinions": [cls.opinion(source, passed)], "breakdown": {source: part, "auxiliary": {}}, **more}
+        return {key: value for key, value in found.items() if value is not ...}
+
+    @classmethod
+    def add_rewards(
+        cls,
+        folder: Path,
+        verdicts: Iterable[Mapping[str, Any]] | str | None = None,
+        changes: Iterable[Mapping[str, Any]] | str | None = None,
+        reliability: Mapping[str, Any] | str | None = None,
+    ) -> Path:
+        """Give a run folder its rewards/; ``None`` leaves a file out, and text is written as it is."""
+        place = folder / "rewards"
+        place.mkdir()
+        for name, found in (("verdicts.jsonl", verdicts), ("changes.jsonl", changes)):
+            if found is not None:
+                cls._write(place / name, found if isinstance(found, str) else cls.lines(found))
+        if reliability is not None:
+            text = reliability if isinstance(reliability, str) else json.dumps(reliability)
+            cls._write(place / "reliability.json", text)
+        return folder
+
+    @staticmethod
     def lines(objects: Iterable[Mapping[str, Any]]) -> str:
         return "".join(json.dumps(found, ensure_ascii=False) + "\n" for found in objects)
 

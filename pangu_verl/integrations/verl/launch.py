@@ -25,6 +25,7 @@ def place_in_run_folder(config: DictConfig, run: Run) -> None:
     trainer = config.trainer
     trainer.default_local_dir = str(run.folder / "checkpoints")
     trainer.validation_data_dir = str(run.folder / "validation")
+    config.pangu.rewards.trail_dir = config.pangu.rewards.trail_dir or str(run.folder / "rewards")
     trainer.resume_mode = "auto" if run.resumed else "disable"
     metrics = run.folder / "metrics.jsonl"
     if run.resumed and metrics.exists():
@@ -103,8 +104,18 @@ def _output_to(path: Path) -> Iterator[None]:
                 os.dup2(file.fileno(), descriptor)
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush_or_drop()
         for descriptor, original in zip((1, 2), kept, strict=True):
             os.dup2(original, descriptor)
             os.close(original)
+
+
+def _flush_or_drop() -> None:
+    """A full disk takes no more output: what waits is dropped, or it would come out where the user looks."""
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), descriptor)
+            stream.flush()

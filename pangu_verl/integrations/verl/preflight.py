@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from pangu_verl.errors import WrongUse, first_line
 from pangu_verl.integrations.verl.configuration import whole_number
 from pangu_verl.integrations.verl.layout import Layout, layout_of
+from pangu_verl.integrations.verl.pool_rewards import users_function
+from pangu_verl.integrations.verl.shared_state import settings_of
 from pangu_verl.integrations.verl.training_rows import check_rows
-from pangu_verl.mars.dispatch import KEY, source_by_domain
 from pangu_verl.plugins import load_plugins
 
 _HIGHEST_PORT = 65_535
@@ -91,8 +92,10 @@ def _abilities(config: DictConfig) -> set[str] | None:
     """What the plugins' reward sources judge; None where the user's own function judges all."""
     plugins = load_plugins()
     plugins.require()
-    sources = source_by_domain(plugins.reward_sources, OmegaConf.select(config, KEY))
-    return None if config.reward.custom_reward_function.path else set(sources)
+    settings = settings_of(config)
+    settings.state()
+    ladders = settings.ladders(plugins.reward_sources)
+    return None if users_function(config) else set(ladders)
 
 
 def _check_reward(custom: Any) -> None:

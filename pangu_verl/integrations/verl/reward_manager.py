@@ -1,9 +1,13 @@
 """verl's reward manager over our reward sources, or over the user's own ``reward.custom_reward_function``.
 
-verl calls ``run_single`` once per trajectory in its reward workers. Invariants: every trajectory yields the same keys
-in ``reward_extra_info`` (from a custom function: ``score`` and what else it returns); a response that could not be
-judged is never scored 0: it fails its trajectory, which verl then leaves out; a reward that is itself broken (raises,
-returns no number) ends the run, named.
+verl calls ``run_single`` once per trajectory in its reward workers. Invariants: with our sources it never raises, and a
+response that could not be judged has ``judged`` false and a finite placeholder for a score (verl's queue needs one),
+which ``judged_training.py`` keeps out of training. Too many of them end the run by name (``shared_state.py``), as do
+rows that no source is there for. Who judges a row is decided by ``mars/ladder.py``. A function of the user's own yields
+``score`` and what else it returns, and ends the run by name where it is broken.
+
+Under verl's own entry point nobody keeps the placeholder out, so there an unjudged response raises after all: verl then
+leaves its trajectory out.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import asyncio
 import inspect
 import math
 import numbers
+import time
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -20,26 +26,49 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from pangu_verl.errors import first_line
 from pangu_verl.integrations.verl.monitor import report_failure
-from pangu_verl.mars.answers import split_reasoning
-from pangu_verl.mars.dispatch import KEY, source_by_domain
+from pangu_verl.integrations.verl.pool_rewards import at_pool, users_function
+from pangu_verl.integrations.verl.reward_rows import reward_of_verdict, row_of
+from pangu_verl.integrations.verl.shared_state import Recorder, settings_of, trains_on_placeholders
+from pangu_verl.mars.asking import unjudged
+from pangu_verl.mars.composition import compose
+from pangu_verl.mars.ladder import Judged, Ladder
+from pangu_verl.mars.preference import is_preference, on_scale, task_of
+from pangu_verl.mars.state import JudgedRow
 from pangu_verl.plugins import load_plugins
-from pangu_verl.types import RewardRow, RewardSource, Verdict
+from pangu_verl.types import AuxiliaryTerm, RewardRow, Verdict
 
+#: The source of a row that no source is there for.
+NOBODY = "none"
 _SHOWN_CHARACTERS = 200
 
 
 class UnjudgedResponse(Exception):
-    """A source could not judge a response. verl leaves the trajectory out; the message says why."""
+    """A response could not be judged in a run whose trainer would take a placeholder for its score."""
 
 
 class PanguRewardManager(RewardManagerBase):
-    """Judges a row by the source for its ``ability`` (verl's column for the domain)."""
+    """Judges a row by the ladder for its ``ability`` (verl's column for the domain)."""
 
-    def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **_: Any) -> None:
+    def __init__(
+        self, config: Any, tokenizer: Any, compute_score: Any, reward_router_address: str | None = None, **_: Any
+    ) -> None:
         super().__init__(config, tokenizer, compute_score)
-        custom = config.reward.custom_reward_function
-        self._custom_name = f"{custom.path}:{custom.name}" if custom.path else None
-        self._source_by_domain = {} if custom.path else _sources(config)
+        path = users_function(config)
+        self._custom_name = f"{path}:{config.reward.custom_reward_function.name}" if path else None
+        self._ladders: dict[str, Ladder] = {}
+        self._terms: list[AuxiliaryTerm] = []
+        self._max_response_tokens = OmegaConf.select(config, "data.max_response_length")
+        if self._custom_name is None:
+            plugins = load_plugins()
+            plugins.require()
+            settings = settings_of(config)
+            sources = plugins.reward_sources
+            if reward_router_address is not None:
+                sources = at_pool(sources, reward_router_address, str(config.reward.reward_model.model_path))
+            self._ladders = settings.ladders(sources)
+            self._terms = list(plugins.auxiliary_terms.values())
+            self._recorder = Recorder(settings)
+            self._needs_a_score = trains_on_placeholders()
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """Score the last row of ``data``: ``{"reward_score": float, "reward_extra_info": {...}}``."""
@@ -47,29 +76,56 @@ class PanguRewardManager(RewardManagerBase):
         length = item.batch["responses"].shape[-1]
         response_tokens = int(item.batch["attention_mask"][-length:].sum())
         response_ids = item.batch["responses"][:response_tokens]
-        response = await asyncio.to_thread(self.tokenizer.decode, response_ids, skip_special_tokens=True)
+        columns = item.non_tensor_batch
         try:
-            row = _reward_row(response, item.non_tensor_batch)
+            response = await asyncio.to_thread(self.tokenizer.decode, response_ids, skip_special_tokens=True)
+            row = row_of(
+                response,
+                columns,
+                response_tokens=response_tokens,
+                max_response_tokens=self._max_response_tokens,
+            )
         except Exception as error:
-            raise _broken(
+            complaint = (
                 f"a row's columns cannot be read ({type(error).__name__}: {first_line(error)}); "
                 "expected verl's prompt, data_source, ability, reward_model and extra_info"
-            ) from error
+            )
+            if self._custom_name is not None:
+                raise _broken(complaint) from error
+            report_failure(complaint)
+            return reward_of_verdict(unjudged(NOBODY, complaint), response_tokens=response_tokens, data_source="")
         if self._custom_name is not None:
-            return await self._by_custom_function(response, item.non_tensor_batch)
-        return _as_reward(row, await self._by_source(row), response_tokens)
+            return await self._by_custom_function(response, columns)
+        verdict = await self._verdict(row)
+        if verdict.score is None and self._needs_a_score:
+            raise UnjudgedResponse(f"row {row.id}: {verdict.reason}")
+        return reward_of_verdict(verdict, response_tokens=response_tokens, data_source=row.extra["data_source"])
 
-    async def _by_source(self, row: RewardRow) -> Verdict:
-        source = self._source_by_domain.get(row.domain)
-        if source is None:
-            known = ", ".join(sorted(self._source_by_domain))
-            raise _broken(f"row {row.id}: no reward source for ability {row.domain!r} (known: {known})")
-        try:
-            return await source.judge(row)
-        except Exception as error:
-            raise _broken(
-                f"row {row.id}: reward source {source.name!r} raised {type(error).__name__}: {first_line(error)}"
-            ) from error
+    async def _verdict(self, row: RewardRow) -> Verdict:
+        """The composed verdict of a row, which is also recorded."""
+        started = time.perf_counter()
+        shared = self._recorder.shared
+        if (ladder := self._ladders.get(row.domain)) is None:
+            known = ", ".join(sorted(self._ladders))
+            complaint = f"row {row.id}: no reward source for ability {row.domain!r} (known: {known})"
+            report_failure(complaint)
+            judged = Judged(verdict=unjudged(NOBODY, complaint))
+        else:
+            judged = await ladder.judge(row, shared)
+        found = judged.verdict
+        task = task_of(row, found.source)
+        verdict = compose(row, on_scale(found, shared.scales.get(task)), self._terms)
+        verdict = replace(verdict, seconds=time.perf_counter() - started)
+        self._recorder.record(
+            JudgedRow(
+                id=row.id,
+                domain=row.domain,
+                verdict=replace(verdict, details={"breakdown": verdict.details.get("breakdown", {})}),
+                opinions=judged.opinions,
+                preference=(task, found.score) if is_preference(found) and found.score is not None else None,
+            )
+        )
+        return verdict
 
     async def _by_custom_function(self, response: str, columns: dict[str, Any]) -> dict[str, Any]:
         arguments = {
@@ -91,44 +147,11 @@ class PanguRewardManager(RewardManagerBase):
         return {"reward_score": float(score), "reward_extra_info": extra}
 
 
-def _sources(config: Any) -> dict[str, RewardSource]:
-    plugins = load_plugins()
-    plugins.require()
-    return source_by_domain(plugins.reward_sources, OmegaConf.select(config, KEY))
-
-
-def _reward_row(response: str, columns: dict[str, Any]) -> RewardRow:
-    ground_truth = columns["reward_model"].get("ground_truth")
-    prompt = columns.get("raw_prompt")
-    return RewardRow(
-        id=str((columns.get("extra_info") or {}).get("index", "")),
-        domain=str(columns.get("ability", "")),
-        question=str(prompt[-1]["content"]) if prompt is not None and len(prompt) else "",
-        response=response,
-        answer=split_reasoning(response),
-        ground_truth=None if ground_truth is None else str(ground_truth),
-        extra={"data_source": str(columns.get("data_source", ""))},
-    )
-
-
-def _as_reward(row: RewardRow, verdict: Verdict, response_tokens: int) -> dict[str, Any]:
-    if verdict.score is None:
-        raise UnjudgedResponse(f"row {row.id}: {verdict.reason}")
-    return {
-        "reward_score": verdict.score,
-        "reward_extra_info": {
-            "score": verdict.score,
-            "passed": bool(verdict.passed),
-            "format_failure": float(bool(verdict.details.get("format_failure", False))),
-            "response_tokens": response_tokens,
-            "data_source": row.extra["data_source"],
-            "reason": verdict.reason,
-        },
-    }
-
-
 def _shown(value: object) -> str:
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 - so may __repr__
+        text = f"a {type(value).__name__} that cannot be printed"
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 

@@ -1,6 +1,7 @@
 """verl's task runner, which also makes sure that every process of the run has loaded our plugins.
 
-It runs as a Ray actor and owns the trainer. Nothing of verl's training loop is changed here.
+It runs as a Ray actor and owns the trainer, and starts the counts of rewards before any worker is there. Of verl's
+training loop it changes nothing but which trainer runs it: the configured one, derived in ``judged_training.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from verl.utils.import_utils import import_external_libs
 from pangu_verl.integrations.verl.boot_check import boot_outcomes, refuse_failed_boot, require_boot
 from pangu_verl.integrations.verl.features import require_features
 from pangu_verl.integrations.verl.monitor import find_monitor
+from pangu_verl.integrations.verl.shared_state import start_state
 
 #: The plain class behind verl's Ray actor.
 _VerlTaskRunner: type = main_ppo.TaskRunnerV1.__ray_metadata__.modified_class
@@ -26,6 +28,12 @@ class PanguTaskRunner(_VerlTaskRunner):
         require_features()
         refuse_failed_boot("task runner", boot_outcomes())
         import_external_libs(config.actor_rollout_ref.model.external_lib)
+        # A process whose platform plugin is missing cannot import verl's trainer; it has said so by now.
+        from pangu_verl.integrations.verl.judged_training import judging_trainer
+
+        config.trainer.v1.trainer_mode = judging_trainer(config.trainer.v1.trainer_mode)
+        # Ray ends a named actor as soon as nobody holds it.
+        self._reward_state = start_state(config)
         super().run(config)
         self._record_server_statistics()
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pangu_verl.errors import WrongUse, first_line
 from pangu_verl.integrations.verl.configuration import whole_number
+from pangu_verl.integrations.verl.pool_rewards import users_function
 
 #: Prompts are tokenized up to this many rows per file; a run stops by itself at a longer one further down.
 _TOKENIZED_ROWS = 20_000
@@ -67,7 +68,7 @@ def _check_file(name: str, key: str, config: DictConfig, abilities: Collection[s
 
 def _check_columns(file: parquet.ParquetFile, path: Path, key: str, config: DictConfig) -> None:
     needed = [config.data.prompt_key, "data_source", "reward_model"]
-    if not config.reward.custom_reward_function.path:
+    if not users_function(config):
         needed.append("ability")
     columns = file.schema_arrow.names
     for column in needed:

@@ -1,0 +1,185 @@
+"""verl's V1 trainers, each with the one difference that a trajectory nobody could judge is not trained on.
+
+``judging_trainer`` derives a trainer from the one that verl (or somebody else) registered for a mode, and registers it
+under a name of its own. Invariants:
+
+* Advantages are estimated by verl, on the batch without its unjudged rows, so the mean and deviation of a group are
+  those of its judged members, whichever the estimator.
+* A group with fewer than two judged members has an advantage of zero, if the estimator compares members.
+* Unjudged rows have masks of zeros from there on: they enter neither the loss of the actor nor that of the critic.
+* A batch of which no row was judged ends the run by name: there is nothing to train on, and the loss would be 0 / 0.
+
+With ``loss_agg_mode=seq-mean-*`` verl divides by the configured size of a batch, so masked rows make the step smaller
+there, as verl's own padding does. A mini-batch that is masked as a whole has no finite gradient, and verl skips it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, get_trainer_cls, register_trainer
+
+from pangu_verl.errors import RunFailed
+from pangu_verl.integrations.verl.judged_groups import filter_by_judged
+from pangu_verl.integrations.verl.reward_metrics import judged_rewards, training_metrics, validation_metrics
+from pangu_verl.integrations.verl.shared_state import restore_state, state_metrics
+from pangu_verl.integrations.verl.trajectories import (
+    Trajectory,
+    compares_members,
+    rewards_of,
+    trajectories_of,
+    with_advantage,
+)
+
+#: What verl writes when it estimates advantages, and reads again for every row; the last two not in every run.
+_ESTIMATED = ("advantages", "returns", "token_level_rewards", "rollout_is_weights")
+
+
+def judging_trainer(mode: str) -> str:
+    """The name of the trainer for verl's ``mode`` that leaves unjudged rows out; registered once per process."""
+    name = f"pangu_{mode}"
+    if name not in TRAINER_REGISTRY:
+        trainer = type(f"Judging_{mode}", (_JudgedTraining, get_trainer_cls(mode)), {"mode": mode})
+        register_trainer(name)(trainer)
+    return name
+
+
+class _JudgedTraining(PPOTrainer):
+    """Comes before a trainer of verl in a class's bases."""
+
+    mode: str
+
+    def __init__(self, config: Any) -> None:
+        # verl compares the mode with its own names, and reads the section trainer.v1.<mode>.
+        config.trainer.v1.trainer_mode = self.mode
+        super().__init__(config=config)
+        self._trajectories: list[Trajectory] = []
+
+    def _build_replay_buffer(self) -> Any:
+        return filter_by_judged(super()._build_replay_buffer())
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        trainer = self.config.trainer
+        if self.global_steps > 0:
+            folder = os.path.join(trainer.default_local_dir, f"global_step_{self.global_steps}")
+            restore_state(Path(trainer.resume_from_path if trainer.resume_mode == "resume_path" else folder))
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        trajectories = self._read_trajectories(batch)
+        self._trajectories.extend(trajectories)
+        kept = with_advantage(trajectories, compares=self._compares)
+        if all(kept):
+            return super()._compute_advantage(batch, metrics)
+        _require_judged(trajectories, self.global_steps)
+        fields = self._estimated_fields()
+        if any(keep and not row.is_padding for keep, row in zip(kept, trajectories, strict=True)):
+            part = _part(batch, kept)
+            super()._compute_advantage(part, metrics)
+            fields = _fields_of(part)
+            _write_zeros(_part(batch, [not keep for keep in kept]), fields)
+        else:
+            _write_zeros(batch, fields)
+        return _mask(batch, [row.is_unjudged for row in trajectories])
+
+    def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super()._compute_metrics(batch, metrics, *args, **kwargs)
+        has_kl = bool(self.config.algorithm.use_kl_in_reward)
+        metrics.update(training_metrics(self._trajectories, compares=self._compares, has_kl_in_reward=has_kl))
+        metrics.update(state_metrics())
+        self._trajectories = []
+
+    def _val_metrics_update(
+        self, data_sources: Sequence[str], sample_uids: Any, infos: Mapping[str, Any], *args: Any, **kwargs: Any
+    ) -> dict[str, float]:
+        without_placeholders = {**infos, "reward": judged_rewards(infos)}
+        found = super()._val_metrics_update(data_sources, sample_uids, without_placeholders, *args, **kwargs)
+        return {**found, **validation_metrics(data_sources, infos)}
+
+    @property
+    def _compares(self) -> bool:
+        return compares_members(self.config.algorithm.adv_estimator, self.config.actor_rollout_ref.rollout.n)
+
+    def _estimated_fields(self) -> dict[str, torch.dtype]:
+        names = _ESTIMATED[:3] if self.config.algorithm.use_kl_in_reward else _ESTIMATED[:2]
+        return dict.fromkeys(names, torch.float32)
+
+    def _read_trajectories(self, batch: Any) -> list[Trajectory]:
+        found = _read(batch, ["rm_scores", "extra_fields"])
+        scores = [float(row.sum()) for row in found["rm_scores"].unbind()]
+        return trajectories_of(batch.keys, batch.tags, scores, rewards_of(found, len(batch)))
+
+
+def _require_judged(trajectories: Sequence[Trajectory], step: int) -> None:
+    rows = [row for row in trajectories if not row.is_padding]
+    if any(row.is_judged for row in rows):
+        return
+    reward = rows[0].reward if rows else {}
+    raise RunFailed(
+        f"step {step}: none of the {len(rows)} trajectories could be judged (reward source "
+        f"{str(reward.get('source'))!r}: {reward.get('reason')}), so there is nothing to train on; mend the reward or "
+        "the rows"
+    )
+
+
+# --- rows in the queue -----------------------------------------------------------------------------------------------
+
+
+def _read(batch: Any, fields: Sequence[str]) -> Any:
+    """The fields of every row that the queue has, tensors as nested ones."""
+    return tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(fields))
+
+
+def _write(batch: Any, fields: Mapping[str, torch.Tensor]) -> Any:
+    """Write fields of every row; returns the batch as the queue describes it, with all the fields that it has."""
+    return tq.kv_batch_put(
+        keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(dict(fields), batch_size=len(batch))
+    )
+
+
+def _part(batch: Any, chosen: Sequence[bool]) -> Any:
+    rows = [index for index, is_chosen in enumerate(chosen) if is_chosen]
+    return KVBatchMeta(
+        partition_id=batch.partition_id,
+        keys=[batch.keys[row] for row in rows],
+        tags=[batch.tags[row] for row in rows],
+        extra_info=batch.extra_info,
+    )
+
+
+def _fields_of(part: Any) -> dict[str, torch.dtype]:
+    """What verl wrote for these rows, and so has to be there for the others."""
+    found = _read(part, _ESTIMATED)
+    return {name: found[name].dtype for name in found.keys()}  # noqa: SIM118 - a TensorDict iterates over its rows
+
+
+def _write_zeros(batch: Any, fields: Mapping[str, torch.dtype]) -> None:
+    masks = _read(batch, ["response_mask"])["response_mask"].unbind()
+    _write(
+        batch,
+        {name: _nested([torch.zeros(mask.shape, dtype=dtype) for mask in masks]) for name, dtype in fields.items()},
+    )
+
+
+def _mask(batch: Any, is_unjudged: Sequence[bool]) -> Any:
+    """Take unjudged rows out of every loss: the policy's loss reads one of the masks, its denominator the other."""
+    names = ("response_mask", "loss_mask")
+    found = _read(batch, names)
+    masked = {
+        name: _nested(
+            [torch.zeros_like(row) if out else row for row, out in zip(found[name].unbind(), is_unjudged, strict=True)]
+        )
+        for name in names
+    }
+    return _write(batch, masked)
+
+
+def _nested(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.nested.as_nested_tensor(list(rows), layout=torch.jagged)

@@ -1,0 +1,1 @@
+"""The code reward: extract, run apart from everything, compare outside."""
