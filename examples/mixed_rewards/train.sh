@@ -11,4 +11,5 @@ trap 'rm -rf "$data"' EXIT
 .venv/bin/pangu-verl train --config quickstart \
     data.train_files="$data/train.parquet" data.val_files="$data/validation.parquet" \
     actor_rollout_ref.model.path="$MODEL" data.max_response_length=96 \
+    pangu.rewards.terms=[repetition,truncation] \
     trainer.total_training_steps="${STEPS:-4}" trainer.test_freq="${STEPS:-4}" trainer.save_freq=-1 "$@"

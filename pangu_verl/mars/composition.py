@@ -73,4 +73,4 @@ def _as_part(correctness: Verdict) -> dict[str, Any]:
 def _checked(amount: float) -> float:
     if not -1.0 <= amount <= 1.0:
         raise ValueError(f"gave {amount!r}, expected an amount in -1..1")
-    return float(amount)
+    return float(amount) + 0.0  # which makes -0.0 a plain zero

@@ -17,7 +17,7 @@ from pangu_verl.mars.dispatch import ladders, with_options
 from pangu_verl.mars.ladder import Ladder, LadderOptions
 from pangu_verl.mars.reliability import Rate, Tolerance
 from pangu_verl.mars.state import UNJUDGED_LIMIT, WINDOW_ROWS, RewardState
-from pangu_verl.types import RewardSource
+from pangu_verl.types import AuxiliaryTerm, RewardSource
 
 KEY = "pangu.rewards"
 
@@ -29,6 +29,7 @@ class RewardSettings(BaseModel):
 
     sources: list[str] | None = None
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    terms: list[str] | None = None
     audit_share: float = Field(LadderOptions().audit_share, ge=0, le=1)
     audit_window_rows: int = Field(Tolerance().window_audits, ge=1)
     tolerated_error_rate: float = Field(Tolerance().error_rate, gt=0, lt=1)
@@ -49,6 +50,14 @@ class RewardSettings(BaseModel):
                 raise WrongUse(f"{KEY}.budgets.{name} takes a share of rows from 0 to 1, got {share!r}")
         options = LadderOptions(audit_share=self.audit_share, budgets=self.budgets, timeout_s=self.timeout_s)
         return ladders(with_options(sources, self.options), self.sources, options)
+
+    def chosen_terms(self, terms: Mapping[str, AuxiliaryTerm]) -> list[AuxiliaryTerm]:
+        """Those of the registered ``terms`` that apply, in their order. Raises ``WrongUse``."""
+        for name in self.terms or ():
+            if name not in terms:
+                known = ", ".join(terms) or "none"
+                raise WrongUse(f"{KEY}.terms: there is no auxiliary term {name!r} (registered: {known})")
+        return [term for name, term in terms.items() if self.terms is None or name in self.terms]
 
     def state(self) -> RewardState:
         """The state that a run begins with, gold measurements included. Raises ``WrongUse`` for a file of no use."""

@@ -34,6 +34,7 @@ def mixed_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=24",
         "actor_rollout_ref.rollout.n=4",
         "data.max_prompt_length=200",
+        "pangu.rewards.terms=[repetition,truncation]",
         "trainer.total_training_steps=2",
         "trainer.test_freq=2",
         "trainer.save_freq=2",
@@ -59,6 +60,8 @@ def test_code_was_run_isolated_or_refused_by_name(mixed_run: Finished) -> None:
 def test_components_of_each_source_are_training_metrics(mixed_run: Finished) -> None:
     for source in SOURCES.values():
         assert set(mixed_run.metrics(f"rewards/{source}/score")) == {1, 2}
+        assert set(mixed_run.metrics(f"rewards/{source}/auxiliary/truncation")) == {1, 2}
+        assert not mixed_run.metrics(f"rewards/{source}/auxiliary/length")
         assert mixed_run.metrics(f"rewards/{source}/judged_share") == {1: 1.0, 2: 1.0}
 
 

@@ -11,6 +11,7 @@ from judged_rows import always
 
 from pangu_verl.errors import WrongUse
 from pangu_verl.mars.settings import read_measurements, reward_settings
+from pangu_verl.types import RewardRow, Verdict
 
 SOURCES = {name: always(name, True) for name in ("maths", "verifier")}
 RATE = {
@@ -68,6 +69,27 @@ def test_a_misspelt_key_is_answered_with_those_that_are_known() -> None:
 def test_a_budget_that_means_nothing_is_refused(budgets: dict[str, float], complaint: str) -> None:
     with pytest.raises(WrongUse, match=complaint):
         reward_settings({"sources": ["maths", "verifier"], "budgets": budgets}).ladders(SOURCES)
+
+
+class Bonus:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def apply(self, row: RewardRow, verdict: Verdict) -> float:
+        return 0.0
+
+
+TERMS = {name: Bonus(name) for name in ("repetition", "length")}
+
+
+@pytest.mark.parametrize(("chosen", "applied"), [(None, ["repetition", "length"]), ([], []), (["length"], ["length"])])
+def test_terms_that_are_chosen_apply(chosen: list[str] | None, applied: list[str]) -> None:
+    assert [term.name for term in reward_settings({"terms": chosen}).chosen_terms(TERMS)] == applied
+
+
+def test_a_term_that_does_not_exist_is_named() -> None:
+    with pytest.raises(WrongUse, match=r"pangu\.rewards\.terms: .* 'lenght' \(registered: repetition, length\)"):
+        reward_settings({"terms": ["lenght"]}).chosen_terms(TERMS)
 
 
 def test_measurements_are_where_a_run_begins(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_two_rewards_for_one_ability_have_to_be_chosen_between(
 def test_a_package_from_outside_replaces_one_of_each_kind(outside: Shell) -> None:
     """A row for each kind of hook: what shows that the example's object was used and not ours."""
     outside(
-        "pangu-verl quickstart --model tiny --run-dir example-run "
+        "pangu-verl quickstart --model tiny --run-dir example-run 'pangu.rewards.terms=[shouting]' "
         "trainer.total_training_steps=2 trainer.test_freq=2 trainer.save_freq=2 trainer.val_before_train=false",
         PANGU_VERL_PLUGINS="example",
     )

@@ -94,6 +94,7 @@ def _abilities(config: DictConfig) -> set[str] | None:
     plugins.require()
     settings = settings_of(config)
     settings.state()
+    settings.chosen_terms(plugins.auxiliary_terms)
     ladders = settings.ladders(plugins.reward_sources)
     return None if users_function(config) else set(ladders)
 

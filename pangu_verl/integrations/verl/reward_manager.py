@@ -66,7 +66,7 @@ class PanguRewardManager(RewardManagerBase):
             if reward_router_address is not None:
                 sources = at_pool(sources, reward_router_address, str(config.reward.reward_model.model_path))
             self._ladders = settings.ladders(sources)
-            self._terms = list(plugins.auxiliary_terms.values())
+            self._terms = settings.chosen_terms(plugins.auxiliary_terms)
             self._recorder = Recorder(settings)
             self._needs_a_score = trains_on_placeholders()
 
