@@ -15,6 +15,7 @@ same measurements and routes. Who is asked what is not decided here (``ladder.py
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,11 @@ class Tolerance:
 
     error_rate: float = 0.05
     window_audits: int = 200
+
+    @property
+    def fewest_audits(self) -> int:
+        """Audits without an error that restore trust: more than ln((1 - confidence) / 2) / ln(1 - error rate)."""
+        return math.floor(math.log((1 - CHANGE_CONFIDENCE) / 2) / math.log1p(-self.error_rate)) + 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

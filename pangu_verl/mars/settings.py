@@ -61,10 +61,15 @@ class RewardSettings(BaseModel):
 
     def state(self) -> RewardState:
         """The state that a run begins with, gold measurements included. Raises ``WrongUse`` for a file of no use."""
+        tolerance = Tolerance(error_rate=self.tolerated_error_rate, window_audits=self.audit_window_rows)
+        if self.audit_window_rows < tolerance.fewest_audits:
+            raise WrongUse(
+                f"{KEY}.audit_window_rows: {self.audit_window_rows} audits without an error cannot show a rate below "
+                f"{KEY}.tolerated_error_rate={self.tolerated_error_rate:g}, so a source would never be believed again; "
+                f"set it to {tolerance.fewest_audits} or more"
+            )
         state = RewardState(
-            unjudged_limit=self.unjudged_limit,
-            window_rows=self.unjudged_window_rows,
-            tolerance=Tolerance(error_rate=self.tolerated_error_rate, window_audits=self.audit_window_rows),
+            unjudged_limit=self.unjudged_limit, window_rows=self.unjudged_window_rows, tolerance=tolerance
         )
         if self.measurements is not None:
             state.reliability.take_gold(read_measurements(Path(self.measurements).expanduser()))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judged_rows import opinion
 
-from pangu_verl.mars.reliability import STATES, Change, Rate, Reliability, Tolerance, interval
+from pangu_verl.mars.reliability import CHANGE_CONFIDENCE, STATES, Change, Rate, Reliability, Tolerance, interval
 
 TOLERANCE = Tolerance(error_rate=0.05, window_audits=200)
 
@@ -59,6 +59,13 @@ def test_a_mended_source_is_trusted_again() -> None:
     assert found.escalated("maths", "math") == {"accept"}
     _, changes = audited([False] * TOLERANCE.window_audits, found)
     assert [(change.before, change.after) for change in changes] == [("accepts escalated", "trusted")]
+
+
+@given(rate=st.floats(0.01, 0.5))
+def test_the_fewest_audits_that_restore_trust_are_as_the_formula_says(rate: float) -> None:
+    enough = Tolerance(error_rate=rate).fewest_audits
+    assert interval(0, enough, CHANGE_CONFIDENCE)[1] < rate + 1e-9
+    assert enough == 1 or interval(0, enough - 1, CHANGE_CONFIDENCE)[1] >= rate - 1e-9
 
 
 def test_in_between_nothing_changes() -> None:

@@ -92,6 +92,12 @@ def test_a_term_that_does_not_exist_is_named() -> None:
         reward_settings({"terms": ["lenght"]}).chosen_terms(TERMS)
 
 
+def test_a_window_too_small_to_trust_again_is_refused_with_the_one_that_is_enough() -> None:
+    with pytest.raises(WrongUse, match=r"audit_window_rows: 100 audits .*; set it to 117 or more"):
+        reward_settings({"audit_window_rows": 100}).state()
+    reward_settings({"audit_window_rows": 117}).state()
+
+
 def test_measurements_are_where_a_run_begins(tmp_path: Path) -> None:
     file = tmp_path / "measured.json"
     file.write_text(json.dumps({"rates": [RATE]}))

@@ -49,6 +49,11 @@ def _disagreeing(figures: Figures) -> float:
     return int(result["rows"]) - int(result["agreeing"])
 
 
+def _of_all(figures: Figures) -> float:
+    result = _ours(figures, MATH_VERIFY)
+    return int(result["agreeing"]) / int(result["rows"])
+
+
 BOUNDS = (
     Bound("verdicts per CPU second, GSM8K solutions", "maths", ">=", 1000,
           lambda figures: _ours(figures, GSM8K)["verdicts_per_cpu_second"]["median"]),
@@ -57,8 +62,8 @@ BOUNDS = (
           lambda figures: _ours(figures, HARD_VERIFY)["recall"]),
     Bound("false accepts, HardVerify, uncontested", "maths", "<=", 1,
           lambda figures: _ours(figures, HARD_VERIFY)["false_accepts"]),
-    Bound("agreement, Math-Verify's own cases", "maths", ">=", 0.98,
-          lambda figures: _ours(figures, MATH_VERIFY)["agreement"]),
+    # Of all of them, those with a doubtful label included.
+    Bound("agreement, Math-Verify's own cases", "maths", ">=", 0.98, _of_all),
     Bound("longest verdict in CPU s, data", "maths", "<=", 1, _longest),
     Bound("longest verdict in CPU s, hostile answers", "hostile", "<=", 1, _longest),
     Bound("hostile answers paid", "hostile", "<=", 0, lambda figures: _ours(figures)["paid"]),
