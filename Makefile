@@ -53,9 +53,10 @@ benchmark: $(VENV)/.runtime
 
 # The data sets are the user's: make benchmark-rewards DATA=folder
 benchmark-rewards: $(VENV)/.development
-	$(BIN)/python benchmarks/systems/rewards.py $(DATA)
+	$(BIN)/python benchmarks/systems/rewards.py $(DATA) --repeats 3 \
+		--parts maths,hostile,code,mutants,attacks,general,instructions,endurance
 
-readme: $(VENV)/.runtime
+readme: $(VENV)/.development
 	$(BIN)/python docs/readme.py
 
 # The exact set, from the ranges in pyproject.toml, for what is installed now.

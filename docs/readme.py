@@ -90,6 +90,8 @@ def newest(pattern: str) -> dict[str, Any]:
 def reward_figures() -> str:
     """What the rewards were asked for and what was measured, as a Markdown table."""
     result = newest("rewards_*.json")
+    if result["has_local_changes"] or "endurance" not in result["parts"] or "maths" not in result["parts"]:
+        raise SystemExit("the newest rewards_*.json is no whole run of a commit; run make benchmark-rewards")
     machine, versions = result["machine"], result["versions"]
     lines = ["| measured | asked | found |", "| --- | --: | --: |"]
     for target in result["targets"]:

@@ -47,7 +47,7 @@ def score(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Judge responses: each row gets a verdict, as in training; null where it could not be judged.
+    """Judge responses by the sources at their defaults and all auxiliary terms; null where one could not be judged.
 
     Exit code 0 once every row has a verdict, null included. A row that cannot be read is named and nothing is judged.
     One row is given by --domain and --response, and its verdict is printed as JSON.

@@ -35,8 +35,8 @@ def register_reward_sources(register: Callable[[RewardSource], None]) -> None:
 def register_auxiliary_terms(register: Callable[[AuxiliaryTerm], None]) -> None:
     """Offer what is added to a score beside correctness: ``register(term)`` for each.
 
-    Called in the driver and in every reward worker. All that are registered apply to every row, in the order of
-    registration; how they meet correctness is in ``pangu_verl.mars.composition``.
+    Called in the driver and in every reward worker. Those that ``pangu.rewards.terms`` names (null: all) apply to every
+    row, in the order of registration; how they meet correctness is in ``pangu_verl.mars.composition``.
     """
 
 

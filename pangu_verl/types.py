@@ -1,6 +1,7 @@
 """The records that rooms hand to each other: reward rows, verdicts, and what reward sources and terms must offer.
 
-Invariant: a verdict's ``passed`` speaks of correctness alone; ``None`` means "could not judge" and never 0.
+Invariant: a verdict's ``passed`` speaks of correctness alone; a score of None means "could not judge" and never 0; a
+score with ``passed`` None is a preference.
 No behaviour lives here, and nothing heavier than the standard library is imported.
 """
 
@@ -34,8 +35,8 @@ class RewardRow:
 class Verdict:
     """What one source says of one response.
 
-    ``score`` lies in 0..1; ``passed`` is correctness; both are ``None`` where the source could not judge, and
-    ``reason`` then says why. ``seconds`` is wall time spent judging.
+    ``score`` lies in 0..1; ``passed`` is correctness, None for a preference; both are ``None`` where the source could
+    not judge, and ``reason`` then says why. ``seconds`` is wall time spent judging.
     """
 
     score: float | None

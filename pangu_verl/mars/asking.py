@@ -27,11 +27,16 @@ async def ask(source: RewardSource, row: RewardRow, *, timeout_s: float | None =
             verdict = _checked(name, await source.judge(row))
     except TimeoutError as error:
         late = timeout_s is not None and time.perf_counter() - started >= timeout_s
-        reason = f"gave no verdict within {timeout_s:g} s" if late else f"raised TimeoutError: {_text(error)}"
+        reason = f"gave no verdict within {timeout_s:g} s" if late else f"raised TimeoutError: {text_of(error)}"
         verdict = unjudged(name, f"reward source {name!r} {reason}")
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        verdict = unjudged(name, f"reward source {name!r} cancelled its own work")
     # SystemExit would end the worker; a source that runs an interpreter may meet one.
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it was, it is no verdict
-        verdict = unjudged(name, f"reward source {name!r} raised {type(error).__name__}: {_text(error)}")
+        verdict = unjudged(name, f"reward source {name!r} raised {type(error).__name__}: {text_of(error)}")
     return replace(verdict, seconds=time.perf_counter() - started)
 
 
@@ -61,7 +66,7 @@ def _checked(name: str, verdict: object) -> Verdict:
     )
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     """The first line of an error; one that cannot even be printed has its class alone."""
     try:
         return first_line(error)[:_SHOWN_CHARACTERS]

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from pangu_verl.errors import first_line
+from pangu_verl.mars.asking import text_of
 from pangu_verl.mars.format_gate import MODES, format_fault
 from pangu_verl.types import AuxiliaryTerm, RewardRow, Verdict
 
@@ -44,8 +44,8 @@ def compose(row: RewardRow, correctness: Verdict, terms: Iterable[AuxiliaryTerm]
     for term in terms:
         try:
             amounts[term.name] = _checked(term.apply(row, correctness))
-        except Exception as error:  # noqa: BLE001 - a stranger's term; its failure is data with a reason
-            complaints.append(f"auxiliary term {term.name!r} failed: {type(error).__name__}: {first_line(error)}")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's term; its failure is data with a reason
+            complaints.append(f"auxiliary term {term.name!r} failed: {type(error).__name__}: {text_of(error)}")
     score = None if complaints else _score(correctness, fault, amounts)
     return replace(
         correctness,

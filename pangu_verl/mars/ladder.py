@@ -1,13 +1,14 @@
 """The sources of one domain in order, from the cheapest to the most trusted, and which of them judges a row.
 
 The first rung judges. The next is asked where a rung could not judge, and where what it claimed (right or wrong) is
-measured to be unreliable (``reliability.py``); then the next one's verdict counts. A share of the other rows is
-audited: the next rung is asked as well, and its opinion is recorded without counting. A rung that is unreliable in both
-its claims is demoted: only audits still ask it.
+measured to be unreliable (``reliability.py``); then the next one's verdict counts. A rung that is unreliable in both
+its claims is demoted and no longer asked. A share of the rows is audited: afterwards, and without any influence on the
+verdict, a second rung is asked, which is the next above or one that was demoted.
 
-Invariants: one verdict counts; a claim that is measured to be unreliable never counts, so where nobody above can judge
-the row stays unjudged; a rung above the first is asked for at most its budget, a share of the domain's rows. Which rows
-are audited is a hash of the row, so the same row is audited in every run. Nothing raises.
+Invariants: one verdict counts; a claim that is measured to be unreliable never counts where there is a rung above, so
+if that cannot judge the row stays unjudged, while the last rung is believed for want of another; a rung above the first
+is asked about at most budget x rows + ``BURST_ROWS`` rows, of those that this object has seen. Which rows are audited
+is a hash of the row, so the same row is audited in every run. Nothing raises.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Opinion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """The verdict that counts, and all opinions in the order of the ladder."""
+    """The verdict that counts, and the opinions on the way to it, in the order of the ladder."""
 
     verdict: Verdict
     opinions: tuple[Opinion, ...] = ()
@@ -85,71 +86,76 @@ class Ladder:
         self._asked: dict[str, int] = {}
 
     async def judge(self, row: RewardRow, routes: Routes | None = None) -> Judged:
-        """The verdict on a row of this domain, with all opinions that it rests on."""
+        """The verdict on a row of this domain."""
         self._rows += 1
-        return await _Judging(self, row, routes or AllTrusted()).judged()
-
-    async def ask(self, rung: int, row: RewardRow) -> Verdict:
-        """The opinion of one rung, which its budget has to allow."""
-        source = self.rungs[rung]
-        if rung > 0:
-            asked = self._asked.get(source.name, 0)
-            if asked >= self._options.budgets.get(source.name, 1.0) * self._rows + BURST_ROWS:
-                return unjudged(source.name, f"reward source {source.name!r} has used up its budget of rows")
-            self._asked[source.name] = asked + 1
-        return await ask(source, row, timeout_s=self._options.timeout_s)
+        if not self.rungs:
+            return Judged(verdict=unjudged("none", f"no reward source judges rows of domain {self.domain!r}"))
+        opinions: list[Opinion] = []
+        reasons: list[str] = []
+        last_asked = self.rungs[0].name
+        for rung in self._believed(routes or AllTrusted()):
+            source = self.rungs[rung]
+            if not self._may_ask(rung):
+                reasons.append(f"reward source {source.name!r} has used up its budget of rows")
+                continue
+            verdict = await self._ask(rung, row)
+            last_asked = source.name
+            opinions.append(_opinion(verdict))
+            if verdict.score is not None and opinions[-1].claim not in self._escalated(rung, routes or AllTrusted()):
+                return Judged(verdict=verdict, opinions=tuple(opinions))
+            reasons.append(_not_counted(verdict))
+        return Judged(verdict=unjudged(last_asked, "; ".join(reasons)), opinions=tuple(opinions))
 
     def audits(self, row: RewardRow) -> bool:
         """Whether this row is one of those that are looked at twice."""
-        text = "\0".join((row.id, row.domain, row.answer)).encode("utf-8", "surrogatepass")
+        text = "\0".join((row.id, row.domain, row.question, row.response)).encode("utf-8", "surrogatepass")
         number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
         return number < self._options.audit_share * 2**64
 
+    async def audited(self, row: RewardRow, judged: Judged, routes: Routes | None = None) -> tuple[Opinion, ...]:
+        """The opinions on a judged row with that of an audit in its place; without one where nobody is there for it."""
+        names = [source.name for source in self.rungs]
+        deciding = names.index(judged.verdict.source) if judged.verdict.source in names else len(names)
+        if judged.verdict.passed is None:
+            return judged.opinions
+        believed = self._believed(routes or AllTrusted())
+        demoted = [rung for rung in range(deciding) if rung not in believed]
+        above = [rung for rung in believed if rung > deciding]
+        rung = next(iter(demoted + above), None)
+        if rung is None or not self._may_ask(rung):
+            return judged.opinions
+        opinion = replace(_opinion(await self._ask(rung, row)), is_audit=True)
+        return (opinion, *judged.opinions) if rung in demoted else (*judged.opinions, opinion)
 
-class _Judging:
-    """One row on its way up."""
+    def _believed(self, routes: Routes) -> list[int]:
+        """The rungs that are believed in some claim; the last one always is."""
+        return [rung for rung in range(len(self.rungs)) if len(self._escalated(rung, routes)) < len(CLAIMS)]
 
-    def __init__(self, ladder: Ladder, row: RewardRow, routes: Routes) -> None:
-        self._ladder = ladder
-        self._row = row
-        self._routes = routes
-        self._opinions: list[Opinion] = []
+    def _escalated(self, rung: int, routes: Routes) -> frozenset[Claim]:
+        is_last = rung == len(self.rungs) - 1
+        return frozenset() if is_last else routes.escalated(self.rungs[rung].name, self.domain)
 
-    async def judged(self) -> Judged:
-        last = len(self._ladder.rungs) - 1
-        is_audited = last > 0 and self._ladder.audits(self._row)
-        reasons: list[str] = []
-        verdict = unjudged("none", f"no reward source judges rows of domain {self._ladder.domain!r}")
-        for rung, source in enumerate(self._ladder.rungs):
-            escalated = self._escalated(source) if rung < last else frozenset()
-            if len(escalated) == len(CLAIMS) and not is_audited:
-                continue
-            verdict = await self._ladder.ask(rung, self._row)
-            opinion = self._note(verdict)
-            if verdict.score is not None and opinion.claim not in escalated:
-                if is_audited and rung < last and opinion.claim is not None:
-                    self._note(await self._ladder.ask(rung + 1, self._row), is_audit=True)
-                return Judged(verdict=verdict, opinions=tuple(self._opinions))
-            reasons.append(_not_counted(verdict))
-        return Judged(
-            verdict=replace(verdict, score=None, passed=None, reason="; ".join(reasons) or verdict.reason),
-            opinions=tuple(self._opinions),
-        )
+    def _may_ask(self, rung: int) -> bool:
+        budget = self._options.budgets.get(self.rungs[rung].name, 1.0)
+        if rung == 0 or budget >= 1.0:
+            return True
+        asked = self._asked.get(self.rungs[rung].name, 0)
+        return budget > 0 and asked < budget * self._rows + BURST_ROWS
 
-    def _escalated(self, source: RewardSource) -> frozenset[Claim]:
-        return self._routes.escalated(source.name, self._ladder.domain)
+    async def _ask(self, rung: int, row: RewardRow) -> Verdict:
+        source = self.rungs[rung]
+        self._asked[source.name] = self._asked.get(source.name, 0) + 1
+        return await ask(source, row, timeout_s=self._options.timeout_s)
 
-    def _note(self, verdict: Verdict, *, is_audit: bool = False) -> Opinion:
-        opinion = Opinion(
-            source=verdict.source,
-            score=verdict.score,
-            passed=verdict.passed,
-            reason=verdict.reason,
-            seconds=verdict.seconds,
-            is_audit=is_audit,
-        )
-        self._opinions.append(opinion)
-        return opinion
+
+def _opinion(verdict: Verdict) -> Opinion:
+    return Opinion(
+        source=verdict.source,
+        score=verdict.score,
+        passed=verdict.passed,
+        reason=verdict.reason,
+        seconds=verdict.seconds,
+    )
 
 
 def _not_counted(verdict: Verdict) -> str:

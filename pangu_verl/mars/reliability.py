@@ -2,7 +2,8 @@
 
 A claim is "accept" or "reject". An audit is an opinion of a source beside that of one above it on its ladder, which is
 taken for the truth; the rate of a claim is the share of audited claims that the other denied. Gold rows
-(``pangu-verl rewards validate --measurements``) say how often right answers are rejected.
+(``pangu-verl rewards validate --measurements``) say something else: how large a share of right answers is rejected. The
+same tolerance is applied to it, once, when a run starts.
 
 Rule: a claim is escalated once the interval of its rate over the last audits lies above the tolerated rate, and trusted
 again once it lies below; in between nothing changes (hysteresis), and every change starts a new window. So a source
@@ -116,6 +117,8 @@ class Reliability:
         if not claiming:
             return []
         highest = claiming[-1]
+        if highest.claim in self.escalated(highest.source, domain):
+            return []  # no measure of anything
         found = [
             self.audit(opinion.source, domain, opinion.claim, is_wrong=opinion.claim != highest.claim)
             for opinion in claiming[:-1]

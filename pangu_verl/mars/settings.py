@@ -98,6 +98,11 @@ def read_measurements(path: Path) -> list[Rate]:
             f"{KEY}.measurements: {path} cannot be read ({first_line(error)}); write it with "
             f"pangu-verl rewards validate DATA --measurements {path}"
         ) from error
+    if any(rate.origin != "gold" or rate.claim != "reject" for rate in rates):
+        raise WrongUse(
+            f"{KEY}.measurements: {path} holds rates of other things than gold answers rejected (a run's "
+            f"reliability.json?); write it with pangu-verl rewards validate DATA --measurements {path}"
+        )
     if any(not 0 <= rate.wrong <= rate.audited for rate in rates):
         raise WrongUse(f"{KEY}.measurements: {path} has a rate with more wrong claims than audited ones; write it anew")
     return rates

@@ -65,6 +65,7 @@ class RewardState:
         self._tallies: Tallies = {}
         self._windows: dict[str, deque[str | None]] = {}
         self._preferences = RunningStatistics()
+        self._scales: Mapping[str, Moments] = {}
         self.reliability = Reliability(tolerance or Tolerance())
 
     @property
@@ -75,7 +76,14 @@ class RewardState:
     @property
     def shared(self) -> Shared:
         """A copy, for the workers."""
-        return Shared(routes=self.reliability.routes(), scales=dict(self._preferences.moments))
+        return Shared(routes=self.reliability.routes(), scales=self._scales)
+
+    def publish_scales(self) -> None:
+        """Let preferences be placed by what was seen up to now.
+
+        Called between steps, so that the members of a group, which are compared, are placed on one scale.
+        """
+        self._scales = dict(self._preferences.moments)
 
     def record(self, row: JudgedRow) -> tuple[str | None, list[Change]]:
         """Count one row: the complaint if its source now judges too little, and changes of what is believed."""
@@ -102,6 +110,7 @@ class RewardState:
         preferences = RunningStatistics.from_json(found.get("preferences"))
         self.reliability.restore(found.get("reliability"))
         self._tallies, self._preferences = tallies, preferences
+        self.publish_scales()
 
     def _complaint(self, row: JudgedRow) -> str | None:
         source = row.verdict.source

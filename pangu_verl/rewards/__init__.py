@@ -12,7 +12,7 @@
     row_progress    how far a command has come
     wording         text from outside, made safe to show
 
-Invariants: a row is judged as in training, by the same ladders and the same composition; no file is ever held in memory
-as a whole; whatever a model wrote, its row gets a verdict; whatever is wrong with a file is named with file, line and
-key before anything is judged. Neither verl nor ray is imported.
+Invariants: a row is judged by the ladders and the composition of training, at their defaults; no file is ever held in
+memory as a whole; whatever a model wrote, its row gets a verdict; whatever is wrong with a file is named with file,
+line and key before anything is judged. Neither verl nor ray is imported.
 """

@@ -1,6 +1,7 @@
 """What judges rows outside training: the plugins' sources as ladders, the auxiliary terms, and many rows at a time.
 
-Invariants: the same ladders and the same composition as in training; verdicts come in the order of their rows; at most
+Invariants: ladders and composition are those of training, with default options, every registered term and nothing
+measured; verdicts come in the order of their rows; at most
 ``MOST_IN_FLIGHT`` rows are held, so a slow row holds back its followers and never lets them pile up; ``close`` leaves
 no process of a source behind.
 """

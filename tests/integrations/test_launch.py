@@ -168,6 +168,7 @@ def test_a_full_disk_is_said_with_the_way_on(config: DictConfig, run: Run, times
     [
         "[enforce fail at inline_container.cc:626] . unexpected pos 64 vs 0: file write failed",
         "[enforce fail at inline_container.cc:672] . unexpected pos 447424 vs 447312",
+        "Error while serializing: I/O error: No space left on device (os error 28)",
     ],
 )
 @pytest.mark.parametrize(("free_bytes", "is_full"), [(1 << 20, True), (1 << 40, False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from verl.trainer.ppo.reward import load_reward_manager
 
 from pangu_verl.errors import WrongUse
 from pangu_verl.integrations.verl.reward_manager import PanguRewardManager, UnjudgedResponse
-from pangu_verl.mars.ladder import Ladder
+from pangu_verl.mars.ladder import Ladder, LadderOptions
 from pangu_verl.mars.preference import Moments
 from pangu_verl.mars.state import JudgedRow, Shared
 from pangu_verl.types import RewardRow, Verdict
@@ -130,8 +131,6 @@ async def test_an_ability_without_a_source_ends_the_run_by_name(
         {"reward_model": ...},
         {"raw_prompt": ["text"]},
         {"extra_info": "text"},
-        {"extra_info": {"tests": "[1"}},
-        {"extra_info": {"checks": ["no_commas"]}},
     ],
 )
 async def test_columns_that_cannot_be_read_end_the_run_in_one_line(
@@ -150,6 +149,45 @@ def forged(**fields: Any) -> Verdict:
     for name, value in fields.items():
         object.__setattr__(verdict, name, value)
     return verdict
+
+
+@pytest.mark.parametrize(
+    ("extra_info", "said"),
+    [
+        ({"tests": "[1"}, "extra_info.tests is no list of objects"),
+        ({"tests": 3}, "extra_info.tests is no list of objects"),
+        ({"checks": ["no_commas"]}, "extra_info.checks holds a str, expected objects"),
+    ],
+)
+async def test_tests_of_one_row_that_cannot_be_read_leave_that_row_unjudged(
+    manager: PanguRewardManager, tokenizer: Any, reported: list[str], extra_info: dict[str, Any], said: str
+) -> None:
+    found = await manager.run_single(data(tokenizer, "4", extra_info=extra_info))
+    assert unjudged(found).startswith(said)
+    assert reported == []
+    assert (await manager.run_single(data(tokenizer, "4")))["reward_score"] == 1.0
+
+
+async def test_an_audited_row_does_not_wait_for_its_audit(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = asyncio.Event()
+
+    class Slow:
+        name = "slow"
+        domains = frozenset({"math"})
+
+        async def judge(self, row: RewardRow) -> Verdict:
+            await released.wait()
+            return Verdict(score=0.0, passed=False, reason="wrong", source="slow")
+
+    manager = judging_by(tokenizer, lambda row: forged())
+    manager._ladders = {"math": Ladder("math", [*manager._ladders["math"].rungs, Slow()], LadderOptions(audit_share=1))}
+    recorded: list[JudgedRow] = []
+    monkeypatch.setattr(manager._recorder, "record", recorded.append)
+    assert (await manager.run_single(data(tokenizer, "4")))["reward_score"] == 1.0
+    assert recorded == []
+    released.set()
+    await asyncio.gather(*manager._audits)
+    assert [(opinion.source, opinion.is_audit) for opinion in recorded[0].opinions] == [("mine", False), ("slow", True)]
 
 
 async def test_a_source_that_raises_has_not_judged(tokenizer: Any, reported: list[str]) -> None:

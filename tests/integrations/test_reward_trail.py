@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from judged_rows import judged_row, opinion
 
 from pangu_verl.integrations.verl.reward_trail import CHANGES, RELIABILITY, VERDICTS, RewardTrail
@@ -17,8 +18,9 @@ CHANGE = Change(source="maths", domain="math", before="trusted", after="demoted"
 def test_each_verdict_is_a_line_with_all_opinions(tmp_path: Path) -> None:
     trail = RewardTrail(tmp_path / "rewards")
     row = replace(judged_row(), opinions=(opinion("maths", True), replace(opinion("verifier", False), is_audit=True)))
-    trail.note(row, [])
-    trail.note(judged_row(None, reason="no \ud800 gold\n"), [CHANGE])
+    trail.note(row)
+    trail.note(judged_row(None, reason="no \ud800 gold\n"))
+    trail.note_changes([CHANGE])
     first, second = map(json.loads, (tmp_path / "rewards" / VERDICTS).read_text().splitlines())
     assert (first["id"], first["domain"], first["source"], first["score"]) == ("7", "math", "maths", 1.0)
     assert [(each["source"], each["passed"], each["is_audit"]) for each in first["opinions"]] == [
@@ -32,10 +34,34 @@ def test_each_verdict_is_a_line_with_all_opinions(tmp_path: Path) -> None:
 
 def test_a_resumed_run_goes_on_behind_a_line_that_was_cut_off(tmp_path: Path) -> None:
     (tmp_path / VERDICTS).write_text('{"id": "1"}\n{"id": "2"')
-    RewardTrail(tmp_path).note(judged_row(), [])
+    RewardTrail(tmp_path).note(judged_row())
     lines = (tmp_path / VERDICTS).read_text().splitlines()
     assert lines[:2] == ['{"id": "1"}', '{"id": "2"']
     assert json.loads(lines[2])["id"] == "7"
+
+
+def test_a_resumed_run_goes_on_from_where_its_checkpoint_stood(tmp_path: Path) -> None:
+    trail = RewardTrail(tmp_path)
+    trail.note(judged_row())
+    sizes = trail.sizes()
+    trail.note(judged_row())
+    trail.note_changes([CHANGE])
+    resumed = RewardTrail(tmp_path)
+    resumed.cut_back(sizes)
+    resumed.note(judged_row(False))
+    lines = [json.loads(line) for line in (tmp_path / VERDICTS).read_text().splitlines()]
+    assert [line["passed"] for line in lines] == [True, False]
+    assert (tmp_path / CHANGES).read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "sizes", [None, [], {"verdicts.jsonl": "long"}, {"verdicts.jsonl": -1}, {"verdicts.jsonl": 10**9}]
+)
+def test_sizes_that_are_none_cut_nothing_off_that_they_do_not_name(tmp_path: Path, sizes: object) -> None:
+    trail = RewardTrail(tmp_path)
+    trail.note(judged_row())
+    trail.cut_back(sizes)
+    assert len((tmp_path / VERDICTS).read_text().splitlines()) == 1
 
 
 def test_measured_rates_are_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -54,11 +80,14 @@ def test_a_disk_that_takes_no_more_ends_the_record_and_not_the_run(tmp_path: Pat
     blocked = tmp_path / "file"
     blocked.write_text("")
     trail = RewardTrail(blocked)
-    trail.note(judged_row(), [CHANGE])
-    trail.note(judged_row(), [])
+    trail.note(judged_row())
+    trail.note_changes([CHANGE])
     assert blocked.read_text() == ""
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path) -> None:
-    RewardTrail(None).note(judged_row(), [CHANGE])
+    trail = RewardTrail(None)
+    trail.note(judged_row())
+    trail.note_changes([CHANGE])
+    trail.cut_back(trail.sizes())
     assert list(tmp_path.iterdir()) == []

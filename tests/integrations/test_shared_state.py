@@ -184,6 +184,26 @@ async def test_a_worker_hears_what_all_of_them_measured(actor: SharedState) -> N
     assert shared_state.state_metrics()["mars/maths/math/audit_accept_wrong"] == 10
 
 
+async def test_a_worker_knows_before_its_first_row_what_was_measured_earlier(actor: SharedState) -> None:
+    for _ in range(10):
+        actor.record(replace(JUDGED, opinions=(opinion("maths", True), opinion("verifier", False))))
+    recorder = Recorder(SETTINGS)
+    assert recorder.shared.routes == {}
+    await recorder.listen()
+    assert recorder.shared.escalated("maths", "math") == {"accept"}
+
+
+def test_changes_by_gold_measurements_are_written_down_once(tmp_path: Path) -> None:
+    rate = {"source": "maths", "domain": "math", "claim": "reject", "origin": "gold", "low": 0.2, "high": 0.4}
+    (tmp_path / "gold.json").write_text(json.dumps({"rates": [{**rate, "audited": 100, "wrong": 30}]}))
+    settings = RewardSettings(measurements=str(tmp_path / "gold.json"), trail_dir=str(tmp_path / "trail"))
+    state = SharedState(settings)
+    state.record(JUDGED)
+    state.record(JUDGED)
+    (change,) = (tmp_path / "trail" / "changes.jsonl").read_text().splitlines()
+    assert json.loads(change)["after"] == "rejects escalated"
+
+
 async def test_without_an_actor_a_worker_keeps_a_state_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_state, "find_state", lambda: None)
     recorder = Recorder(SETTINGS)

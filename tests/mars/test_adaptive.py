@@ -35,10 +35,14 @@ class Run:
         for _ in range(count):
             self.rows += 1
             each = row(str(self.rows), id=str(self.rows))
-            judged = await self.ladder.judge(each, self.state.shared)
+            shared = self.state.shared
+            judged = await self.ladder.judge(each, shared)
+            opinions = judged.opinions
+            if self.ladder.audits(each):
+                opinions = await self.ladder.audited(each, judged, shared)
             if judged.verdict.passed and not is_right(each):
                 self.paid_wrongly.append(self.rows)
-            found = JudgedRow(id=each.id, domain="math", verdict=judged.verdict, opinions=judged.opinions)
+            found = JudgedRow(id=each.id, domain="math", verdict=judged.verdict, opinions=opinions)
             self.changes += self.state.record(found)[1]
 
 

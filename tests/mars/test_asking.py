@@ -76,18 +76,27 @@ async def test_correctness_without_a_score_is_no_judgement() -> None:
 
 
 async def test_a_source_that_hangs_is_left_at_its_time() -> None:
-    class Hanging(MadeSource):
-        async def judge(self, row: RewardRow) -> Verdict:
-            await asyncio.Event().wait()
-            raise AssertionError
-
     found = await ask(Hanging("mine", lambda _: None), row(), timeout_s=0.01)
     assert found.reason == "reward source 'mine' gave no verdict within 0.01 s"
 
 
+class Hanging(MadeSource):
+    async def judge(self, row: RewardRow) -> Verdict:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
 async def test_being_cancelled_is_passed_on() -> None:
+    task = asyncio.ensure_future(ask(Hanging("mine", lambda _: None), row()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_source_whose_own_work_was_cancelled_has_not_judged() -> None:
     def judge(_: RewardRow) -> Verdict:
         raise asyncio.CancelledError
 
-    with pytest.raises(asyncio.CancelledError):
-        await ask(MadeSource("mine", judge), row())
+    found = await ask(MadeSource("mine", judge), row())
+    assert (found.score, found.reason) == (None, "reward source 'mine' cancelled its own work")

@@ -12,7 +12,6 @@ from judged_rows import MadeSource, always, row
 from pangu_verl.mars.ladder import BURST_ROWS, Claim, Judged, Ladder, LadderOptions
 
 UNAUDITED = LadderOptions(audit_share=0.0)
-AUDITED = LadderOptions(audit_share=1.0)
 BOTH: frozenset[Claim] = frozenset({"accept", "reject"})
 
 
@@ -78,23 +77,34 @@ async def test_the_last_rung_is_believed_for_want_of_another() -> None:
     assert judged.verdict.passed is True
 
 
+async def audit(*rungs: MadeSource, routes: Escalated | None = None) -> str:
+    climbing = ladder(*rungs)
+    judged = await climbing.judge(row(), routes)
+    opinions = await climbing.audited(row(), judged, routes)
+    assert [opinion for opinion in opinions if not opinion.is_audit] == list(judged.opinions)
+    return asked(Judged(verdict=judged.verdict, opinions=opinions))
+
+
 async def test_a_demoted_rung_is_asked_in_audits_alone() -> None:
     first, second = always("first", True), always("second", False)
     routes = Escalated({"first": BOTH})
     assert asked(await ladder(first, second).judge(row(), routes)) == "second"
-    judged = await ladder(first, second, options=AUDITED).judge(row(), routes)
-    assert (asked(judged), judged.verdict.source) == ("first second", "second")
+    assert await audit(first, second, routes=routes) == "first? second"
 
 
-async def test_an_audit_asks_the_next_and_changes_nothing() -> None:
-    judged = await ladder(always("first", True), always("second", False), options=AUDITED).judge(row())
-    assert (judged.verdict.source, judged.verdict.passed) == ("first", True)
-    assert asked(judged) == "first second?"
+async def test_an_audit_asks_the_next_that_is_believed() -> None:
+    rungs = (always("first", True), always("second", False), always("third", False))
+    assert await audit(*rungs) == "first second?"
+    assert await audit(*rungs, routes=Escalated({"second": BOTH})) == "first third?"
 
 
-async def test_what_could_not_be_judged_needs_no_audit() -> None:
-    judged = await ladder(always("first", None), always("second", True), options=AUDITED).judge(row())
-    assert asked(judged) == "first second"
+@pytest.mark.parametrize("passed", [None, True])
+async def test_the_last_rung_and_what_nobody_could_judge_have_no_audit(passed: bool | None) -> None:
+    assert await audit(always("first", None), always("second", passed)) == "first second"
+
+
+async def test_a_preference_has_no_audit() -> None:
+    assert await audit(always("first", None, score=0.3), always("second", True)) == "first"
 
 
 @given(share=st.sampled_from([0.0, 0.1, 0.5, 1.0]), answers=st.lists(st.text(max_size=5), max_size=50, unique=True))
@@ -113,7 +123,12 @@ def test_about_the_share_of_rows_is_audited() -> None:
 
 
 async def test_a_lone_surrogate_can_be_audited() -> None:
-    assert (await ladder(always("first", True), options=AUDITED).judge(row("\ud800"))).verdict.passed is True
+    assert ladder(options=LadderOptions(audit_share=1.0)).audits(row("\ud800"))
+
+
+def test_rows_without_an_id_are_told_apart_by_their_question() -> None:
+    rows = [row("A", id="", question=f"Question {number}?") for number in range(1_000)]
+    assert 50 < sum(Ladder("choice", [], LadderOptions(audit_share=0.1)).audits(each) for each in rows) < 150
 
 
 @given(share=st.floats(0, 1), rows=st.integers(1, 100))
@@ -123,9 +138,20 @@ async def test_a_budget_bounds_how_many_rows_go_up(share: float, rows: int) -> N
     climbing = ladder(always("first", None), upper, options=options)
     judged = [await climbing.judge(row(str(number))) for number in range(rows)]
     assert len(upper.seen) <= share * rows + BURST_ROWS + 1
+    assert share > 0 or not upper.seen
     unjudged = [each.verdict for each in judged if each.verdict.score is None]
     assert len(unjudged) == rows - len(upper.seen)
     assert all("'upper' has used up its budget of rows" in verdict.reason for verdict in unjudged)
+    # Who was not asked is not to blame.
+    assert {verdict.source for verdict in unjudged} <= {"first"}
+
+
+async def test_an_audit_keeps_to_the_budget() -> None:
+    upper = always("upper", True)
+    climbing = ladder(always("first", True), upper, options=LadderOptions(budgets={"upper": 0.0}))
+    judged = await climbing.judge(row())
+    assert await climbing.audited(row(), judged) == judged.opinions
+    assert upper.seen == []
 
 
 async def test_no_rung_at_all_is_a_reason() -> None:

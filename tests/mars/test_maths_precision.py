@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pangu_verl.mars.maths.numeric import Number, read_number
 from pangu_verl.mars.maths.precision import Request, numbers_match, request_of
 from pangu_verl.mars.maths.words import number_in_words
-from pangu_verl.mars.numeric import Number, read_number
 
 
 def match(gold: str, answer: str, question: str = "") -> bool:

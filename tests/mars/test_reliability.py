@@ -96,6 +96,12 @@ def test_the_highest_opinion_that_claims_something_is_the_measure() -> None:
     assert (rate.source, rate.claim, rate.audited, rate.wrong) == ("maths", "accept", 1, 1)
 
 
+def test_a_source_that_is_not_believed_is_no_measure_of_others() -> None:
+    found, _ = audited([True] * 10)
+    assert found.take_opinions("math", [opinion("other", False), opinion("maths", True)]) == []
+    assert [rate.source for rate in found.rates()] == ["maths"]
+
+
 GOLD = {"source": "maths", "domain": "math", "origin": "gold", "low": 0.0, "high": 1.0}
 
 

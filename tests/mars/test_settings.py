@@ -116,6 +116,8 @@ def test_measurements_are_where_a_run_begins(tmp_path: Path) -> None:
         b'{"rates": [{}]}',
         json.dumps({"rates": [{**RATE, "claim": "maybe"}]}).encode(),
         json.dumps({"rates": [{**RATE, "wrong": 101}]}).encode(),
+        json.dumps({"rates": [{**RATE, "origin": "audit"}]}).encode(),
+        json.dumps({"rates": [{**RATE, "claim": "accept"}]}).encode(),
         json.dumps({"rates": [{**RATE, "wrong": -1}]}).encode(),
         b"[" * 100_000,
     ],

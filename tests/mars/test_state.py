@@ -142,6 +142,8 @@ def test_what_workers_share_follows_from_the_rows() -> None:
     assert [(change.before, change.after) for change in changes] == [("trusted", "accepts escalated")]
     assert state.shared.escalated("maths", "math") == {"accept"}
     assert state.shared.escalated("maths", "code") == frozenset()
+    assert state.shared.scales == {}
+    state.publish_scales()
     assert state.shared.scales["judge/poems"].count == 5
     assert restored(state.to_json()).shared == state.shared
 

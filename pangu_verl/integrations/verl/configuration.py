@@ -20,7 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from pangu_verl.errors import WrongUse, first_line
-from pangu_verl.plugins import SELECTION, TRACE
 
 CONFIG_PACKAGE = "pangu_verl.config"
 CONFIGURATIONS = ("ppo", "quickstart", "quickstart_tiny")
@@ -44,6 +43,8 @@ _SECTIONS = (
     "trainer.v1",
 )
 _ENVIRONMENT = "ray_kwargs.ray_init.runtime_env.env_vars"
+#: Of the variables that choose plugins and of those that set them up, such as PANGU_VERL_JUDGE_ENDPOINT.
+_PREFIX = "PANGU_VERL_"
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -63,7 +64,7 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
         raise WrongUse(_explain(error, config_name, overrides, backend)) from error
     _refuse_misuse(config)
     _keep_user_environment(config, asked)
-    _forward_plugin_choice(config)
+    _forward_plugin_settings(config)
     return config
 
 
@@ -167,10 +168,10 @@ def _keep_user_environment(config: DictConfig, asked: Mapping[str, str]) -> None
             variables[name] = os.environ[name]
 
 
-def _forward_plugin_choice(config: DictConfig) -> None:
-    """Workers on other nodes do not inherit this process's environment."""
-    for name in (SELECTION, TRACE):
-        if name in os.environ:
+def _forward_plugin_settings(config: DictConfig) -> None:
+    """Workers on other nodes do not inherit this process's environment. Secrets have no name with our prefix."""
+    for name in sorted(os.environ):
+        if name.startswith(_PREFIX):
             OmegaConf.update(config, f"{_ENVIRONMENT}.{name}", os.environ[name], force_add=True)
 
 

@@ -19,8 +19,9 @@ from pangu_verl.runs import Run
 
 #: The line that ends a traceback.
 _QUOTED_ERROR = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt): .*$", re.MULTILINE)
-#: What errors of writing speak of; torch's archive writer finds itself at another position than it expects.
-_WRITING = ("writ", "inline_container")
+#: What errors of writing speak of; torch's archive writer finds itself at another position than it expects, and
+#: tokenizers and safetensors hand on the system's words without its number.
+_WRITING = ("writ", "inline_container", "no space left")
 
 
 def explain(error: Exception, failure: str | None, config: DictConfig, run: Run) -> str:

@@ -17,6 +17,7 @@ import inspect
 import math
 import numbers
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from pangu_verl.errors import first_line
 from pangu_verl.integrations.verl.monitor import report_failure
 from pangu_verl.integrations.verl.pool_rewards import at_pool, users_function
-from pangu_verl.integrations.verl.reward_rows import reward_of_verdict, row_of
+from pangu_verl.integrations.verl.reward_rows import UnreadableTests, reward_of_verdict, row_of
 from pangu_verl.integrations.verl.shared_state import Recorder, settings_of, trains_on_placeholders
 from pangu_verl.mars.asking import unjudged
 from pangu_verl.mars.composition import compose
@@ -57,6 +58,8 @@ class PanguRewardManager(RewardManagerBase):
         self._custom_name = f"{path}:{config.reward.custom_reward_function.name}" if path else None
         self._ladders: dict[str, Ladder] = {}
         self._terms: list[AuxiliaryTerm] = []
+        #: Held, because the event loop holds tasks weakly.
+        self._audits: set[asyncio.Task[None]] = set()
         self._max_response_tokens = OmegaConf.select(config, "data.max_response_length")
         if self._custom_name is None:
             plugins = load_plugins()
@@ -85,15 +88,8 @@ class PanguRewardManager(RewardManagerBase):
                 response_tokens=response_tokens,
                 max_response_tokens=self._max_response_tokens,
             )
-        except Exception as error:
-            complaint = (
-                f"a row's columns cannot be read ({type(error).__name__}: {first_line(error)}); "
-                "expected verl's prompt, data_source, ability, reward_model and extra_info"
-            )
-            if self._custom_name is not None:
-                raise _broken(complaint) from error
-            report_failure(complaint)
-            return reward_of_verdict(unjudged(NOBODY, complaint), response_tokens=response_tokens, data_source="")
+        except Exception as error:  # noqa: BLE001 - it becomes a verdict with a reason
+            return self._unread(error, columns, response_tokens)
         if self._custom_name is not None:
             return await self._by_custom_function(response, columns)
         verdict = await self._verdict(row)
@@ -101,8 +97,27 @@ class PanguRewardManager(RewardManagerBase):
             raise UnjudgedResponse(f"row {row.id}: {verdict.reason}")
         return reward_of_verdict(verdict, response_tokens=response_tokens, data_source=row.extra["data_source"])
 
+    def _unread(self, error: Exception, columns: Mapping[str, Any], response_tokens: int) -> dict[str, Any]:
+        """What becomes of a row that cannot be read: columns of another shape end the run, tests or checks do not."""
+        complaint = (
+            str(error)
+            if isinstance(error, UnreadableTests)
+            else f"a row's columns cannot be read ({type(error).__name__}: {first_line(error)}); "
+            "expected verl's prompt, data_source, ability, reward_model and extra_info"
+        )
+        if self._custom_name is not None:
+            raise _broken(complaint) from error
+        if not isinstance(error, UnreadableTests):
+            report_failure(complaint)
+        verdict = unjudged(NOBODY, complaint)
+        self._recorder.record(JudgedRow(id="", domain=str(columns.get("ability", "")), verdict=verdict))
+        if self._needs_a_score:
+            raise UnjudgedResponse(complaint) from error
+        return reward_of_verdict(verdict, response_tokens=response_tokens, data_source="")
+
     async def _verdict(self, row: RewardRow) -> Verdict:
         """The composed verdict of a row, which is also recorded."""
+        await self._recorder.listen()
         started = time.perf_counter()
         shared = self._recorder.shared
         if (ladder := self._ladders.get(row.domain)) is None:
@@ -116,16 +131,25 @@ class PanguRewardManager(RewardManagerBase):
         task = task_of(row, found.source)
         verdict = compose(row, on_scale(found, shared.scales.get(task)), self._terms)
         verdict = replace(verdict, seconds=time.perf_counter() - started)
-        self._recorder.record(
-            JudgedRow(
-                id=row.id,
-                domain=row.domain,
-                verdict=replace(verdict, details={"breakdown": verdict.details.get("breakdown", {})}),
-                opinions=judged.opinions,
-                preference=(task, found.score) if is_preference(found) and found.score is not None else None,
-            )
+        recorded = JudgedRow(
+            id=row.id,
+            domain=row.domain,
+            verdict=replace(verdict, details={"breakdown": verdict.details.get("breakdown", {})}),
+            opinions=judged.opinions,
+            preference=(task, found.score) if is_preference(found) and found.score is not None else None,
         )
+        if ladder is not None and ladder.audits(row):
+            # An audit changes nothing for this row, which therefore does not wait for it.
+            audit = asyncio.ensure_future(self._record_audited(ladder, row, judged, recorded))
+            self._audits.add(audit)
+            audit.add_done_callback(self._audits.discard)
+        else:
+            self._recorder.record(recorded)
         return verdict
+
+    async def _record_audited(self, ladder: Ladder, row: RewardRow, judged: Judged, recorded: JudgedRow) -> None:
+        opinions = await ladder.audited(row, judged, self._recorder.shared)
+        self._recorder.record(replace(recorded, opinions=opinions))
 
     async def _by_custom_function(self, response: str, columns: dict[str, Any]) -> dict[str, Any]:
         arguments = {

@@ -14,6 +14,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
+from pangu_verl.errors import first_line
 from pangu_verl.mars.answers import split_reasoning
 from pangu_verl.types import RewardRow, Verdict
 
@@ -21,10 +22,17 @@ from pangu_verl.types import RewardRow, Verdict
 PLACEHOLDER = 0.0
 
 
+class UnreadableTests(ValueError):
+    """The tests or checks of one row are not what they have to be; the message fits a verdict's reason."""
+
+
 def row_of(
     response: str, columns: Mapping[str, Any], *, response_tokens: int, max_response_tokens: int | None
 ) -> RewardRow:
-    """The row of one trajectory; raises whatever reading a column of the wrong shape raises."""
+    """The row of one trajectory.
+
+    Raises ``UnreadableTests``, and whatever reading a column of the wrong shape raises.
+    """
     ground_truth = columns["reward_model"].get("ground_truth")
     prompt = columns.get("raw_prompt")
     extra = dict(columns.get("extra_info") or {})
@@ -70,11 +78,14 @@ def reward_of_verdict(verdict: Verdict, *, response_tokens: int, data_source: st
 
 def _objects(value: Any, name: str) -> tuple[Mapping[str, Any], ...]:
     """A list of objects as parquet holds it: as such, as an array, or as JSON text where their shapes differ."""
-    found = json.loads(value) if isinstance(value, str) else value
-    objects = () if found is None else tuple(found)
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+        objects = () if found is None else tuple(found)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnreadableTests(f"extra_info.{name} is no list of objects: {first_line(error)}") from error
     for entry in objects:
         if not isinstance(entry, Mapping):
-            raise ValueError(f"extra_info.{name} holds a {type(entry).__name__}, expected objects")
+            raise UnreadableTests(f"extra_info.{name} holds a {type(entry).__name__}, expected objects")
     return objects
 
 

@@ -1,8 +1,8 @@
 """What a run leaves on disk of its rewards, so that it can be audited: every verdict, every change, measured rates.
 
 Invariant: one process writes (the actor of ``shared_state.py``), a line per row, each whole before the next; a resumed
-run goes on in the same files. A disk that takes no more ends the trail with a warning, not the run. Texts of rows are
-not kept here.
+run goes on in the same files, from where they stood at its checkpoint, so no row stands in them twice. A disk that
+takes no more ends the trail with a warning, not the run. Texts of rows are not kept here.
 """
 
 from __future__ import annotations
@@ -31,8 +31,23 @@ class RewardTrail:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def note(self, row: JudgedRow, changes: Iterable[Change]) -> None:
-        """Add a row, and what changed by it."""
+    def sizes(self) -> dict[str, int]:
+        """How long each file is now, in bytes; goes into a checkpoint."""
+        if self._folder is None:
+            return {}
+        paths = {name: self._folder / name for name in (VERDICTS, CHANGES)}
+        return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+
+    def cut_back(self, sizes: object) -> None:
+        """Forget what was written since ``sizes`` were taken; nothing where there are none."""
+        found = sizes if isinstance(sizes, Mapping) and sizes else None
+        for name in (VERDICTS, CHANGES):
+            size = None if found is None else found.get(name, 0)
+            if isinstance(size, int) and size >= 0:
+                self._write(lambda folder, name=name, size=size: _cut(folder / name, size))
+
+    def note(self, row: JudgedRow) -> None:
+        """Add a row."""
         verdict = row.verdict
         line = {
             "id": row.id,
@@ -46,15 +61,12 @@ class RewardTrail:
             "breakdown": verdict.details.get("breakdown", {}),
         }
         self._append(VERDICTS, line)
+
+    def note_changes(self, changes: Iterable[Change]) -> None:
+        """Add what is believed from now on, here and in the log."""
         for change in changes:
-            logger.warning(
-                "reward source %r, domain %r: %s -> %s: %s",
-                change.source,
-                change.domain,
-                change.before,
-                change.after,
-                change.reason,
-            )
+            told = f"{change.before} -> {change.after}: {change.reason}"
+            logger.warning("reward source %r, domain %r: %s", change.source, change.domain, told)
             self._append(CHANGES, asdict(change))
 
     def keep_rates(self, rates: Iterable[Rate]) -> None:
@@ -90,6 +102,11 @@ def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
+
+
+def _cut(path: Path, size: int) -> None:
+    if path.is_file() and path.stat().st_size > size:
+        os.truncate(path, size)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,8 +1,9 @@
 """The state of rewards of all reward workers in one named Ray actor, read by the trainer and kept with checkpoints.
 
-Invariants: a reward worker never waits for the actor, so what it knows of the others' rows may be a few rows old; a
-source that leaves too many rows unjudged ends the run by name (``monitor.report_failure``), whichever workers met those
-rows. What is counted, measured and decided is in ``mars/state.py``.
+Invariants: but for its first row a reward worker never waits for the actor, so what it knows of the others' rows may be
+a few rows old; a source that leaves too many rows unjudged ends the run by name (``monitor.report_failure``), whichever
+workers met those rows; an actor that dies ends the run (``supervisor.py``). What is counted, measured and decided is in
+``mars/state.py``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 from omegaconf import OmegaConf
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pangu_verl.errors import RunFailed, first_line
 from pangu_verl.integrations.verl.monitor import report_failure
@@ -26,6 +30,9 @@ from pangu_verl.mars.state import JudgedRow, RewardState, Shared
 STATE_NAME = "pangu_mars_state"
 STATE_FILE = "pangu_mars_state.json"
 
+#: A worker judges without the others' measurements rather than wait any longer for them.
+_LONGEST_WAIT_S = 60.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,12 +42,16 @@ class SharedState:
     def __init__(self, settings: RewardSettings) -> None:
         self._state = settings.state()
         self._trail = RewardTrail(Path(settings.trail_dir) if settings.trail_dir else None)
+        self._changes = list(self._state.reliability.changes)
         self._has_reported = False
 
     def record(self, row: JudgedRow) -> Shared:
         """Count a row; what the workers have to know from now on."""
         complaint, changes = self._state.record(row)
-        self._trail.note(row, changes)
+        self._trail.note(row)
+        # Those of gold measurements, with which a run starts, come before the first row's.
+        self._trail.note_changes([*self._changes, *changes])
+        self._changes = []
         if complaint is not None and not self._has_reported:
             self._has_reported = True
             report_failure(complaint)
@@ -50,13 +61,20 @@ class SharedState:
         return self._state.shared
 
     def to_json(self) -> dict[str, Any]:
-        return self._state.to_json()
+        return {**self._state.to_json(), "trail": self._trail.sizes()}
 
-    def restore(self, found: object) -> None:
+    def restore(self, found: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's state, which takes the place of gold measurements."""
         self._state.restore(found)
+        self._trail.cut_back(found.get("trail"))
+        self._changes = []
 
     def metrics(self) -> dict[str, float]:
-        """The counts since the start of the run as numbers for verl's trackers: ``mars/<source>/<domain>/<count>``."""
+        """The counts since the start of the run as numbers for verl's trackers: ``mars/<source>/<domain>/<count>``.
+
+        Called once a step.
+        """
+        self._state.publish_scales()
         found: dict[str, float] = {}
         for (source, domain), tally in self._state.tallies.items():
             prefix = f"mars/{source}/{domain}"
@@ -83,6 +101,15 @@ class Recorder:
         self._own = SharedState(settings) if self._actor is None else None
         self.shared = self._own.shared() if self._own is not None else Shared(routes={}, scales={})
         self._answer: asyncio.Task[None] | None = None
+        self._first_answer: asyncio.Task[None] | None = None
+
+    async def listen(self) -> None:
+        """Before its first row a worker waits for what is known already: gold measurements, or a checkpoint's state."""
+        if self._actor is None:
+            return
+        if self._first_answer is None:
+            self._first_answer = asyncio.ensure_future(self._take(self._actor.shared.remote()))
+        await asyncio.wait([self._first_answer], timeout=_LONGEST_WAIT_S)
 
     def record(self, row: JudgedRow) -> None:
         """Neither waits nor raises. Called in the worker's event loop."""
@@ -111,9 +138,20 @@ def settings_of(config: Any) -> RewardSettings:
 
 
 def start_state(config: Any) -> ray.actor.ActorHandle:
-    """The run's actor, started if it is not there; it lives as long as the process that started it."""
-    options = {"name": STATE_NAME, "get_if_exists": True, "num_cpus": 0}
-    return ray.remote(SharedState).options(**options).remote(settings_of(config))
+    """The run's actor on this node, started if it is not there; it lives as long as the process that started it.
+
+    Raises ``RunFailed`` where it cannot start.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"name": STATE_NAME, "get_if_exists": True, "num_cpus": 0, "scheduling_strategy": here}
+    actor = ray.remote(SharedState).options(**options).remote(settings_of(config))
+    try:
+        ray.get(actor.shared.remote())
+    except RayError as error:
+        raise RunFailed(
+            f"the state of rewards cannot start: {first_line(getattr(error, 'cause', None) or error)}"
+        ) from error
+    return actor
 
 
 def find_state() -> ray.actor.ActorHandle | None:
@@ -155,7 +193,10 @@ def restore_state(folder: Path) -> None:
     """
     path = folder / STATE_FILE
     actor = find_state()
-    if actor is None or not path.exists():
+    if actor is None:
+        return
+    if not path.exists():
+        logger.warning("there is no %s: what was measured of rewards before is lost", path)
         return
     try:
         found = json.loads(path.read_bytes())

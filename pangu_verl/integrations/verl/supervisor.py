@@ -18,7 +18,9 @@ from pangu_verl.integrations.verl.monitor import start_monitor
 
 _LOOK_EVERY_S = 1.0
 #: Ray names of the actors that a run cannot do without.
-_ESSENTIAL = re.compile(r"server|reward_loop_worker|agent_loop_worker|WorkerDict|TransferQueue", re.IGNORECASE)
+_ESSENTIAL = re.compile(
+    r"server|reward_loop_worker|agent_loop_worker|WorkerDict|TransferQueue|pangu_mars_state", re.IGNORECASE
+)
 #: The part of Ray's long text that says why.
 _CAUSE_OF_DEATH = re.compile(
     r"(The actor is dead because|The actor died because of|Worker unexpectedly exits)[^.]*\.[^.]*"

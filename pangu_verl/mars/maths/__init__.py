@@ -1,7 +1,8 @@
-"""The maths reward, one concern a file; the children that read LaTeX import ``equality``, nobody else may.
+"""The maths reward, one concern a file; the children that read LaTeX import ``symbolic``, nobody else may.
 
-``source`` runs the ladder; ``plain`` holds the rungs that need no child; ``repair`` mends spellings, ``shapes`` splits
-lists and relations, ``regions`` reads sets of real numbers, ``expressions`` compares formulas by sampling.
+``source`` runs the rungs; ``plain`` holds those that need no child, over ``numeric`` and ``units``; ``symbolic`` is the
+last, by the rules of ``equality`` and then Math-Verify: ``repair`` mends spellings, ``shapes`` splits lists and
+relations, ``regions`` reads sets of real numbers, ``expressions`` compares formulas by sampling.
 """
 
 from __future__ import annotations

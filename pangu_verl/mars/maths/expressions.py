@@ -17,7 +17,7 @@ from latex2sympy2_extended import NormalizationConfig, latex2sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from sympy import E, Expr, Float, I, Integer, Rational, Symbol, nan, oo, pi, zoo
 
-from pangu_verl.mars.numeric import Number
+from pangu_verl.mars.maths.numeric import Number
 
 DIGITS = 40
 TOLERANCE = Fraction(1, 10**25)

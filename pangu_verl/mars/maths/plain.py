@@ -9,6 +9,7 @@ import re
 from typing import Literal
 
 from pangu_verl.mars.literal import as_word, is_denied, normal_form
+from pangu_verl.mars.maths.numeric import Number, read_number
 from pangu_verl.mars.maths.precision import numbers_match, request_of
 from pangu_verl.mars.maths.words import (
     letter_of,
@@ -18,7 +19,6 @@ from pangu_verl.mars.maths.words import (
     options_of,
     set_phrase,
 )
-from pangu_verl.mars.numeric import Number, read_number
 
 Rung = Literal["literal", "numeric", "symbolic"]
 

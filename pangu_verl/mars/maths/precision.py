@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pangu_verl.mars.numeric import Number, numbers_agree, readings
+from pangu_verl.mars.maths.numeric import Number, numbers_agree, readings
 
 DECIMAL_GOLD_DIGITS = 3
 EXACT_GOLD_DIGITS = 4

@@ -29,6 +29,8 @@ LONGEST_SYMBOLIC_CHARACTERS = 2_000
 QUESTION_CHARACTERS = 4_000
 SHOWN_CHARACTERS = 200
 
+_COMPARE = "pangu_verl.mars.maths.symbolic:compare"
+
 
 class MathsSource:
     """Judges maths rows. ``slots`` is how many symbolic comparisons may run at a time, each in a child of its own."""
@@ -37,7 +39,7 @@ class MathsSource:
     domains = frozenset({"math"})
 
     def __init__(self, *, limits: Limits | None = None, slots: int = 1) -> None:
-        self._symbolic = KillableFunction("pangu_verl.mars.symbolic:compare", limits=limits or LIMITS, slots=slots)
+        self._symbolic = KillableFunction(_COMPARE, limits=limits or LIMITS, slots=slots)
 
     async def judge(self, row: RewardRow) -> Verdict:
         started = time.perf_counter()

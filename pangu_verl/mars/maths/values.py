@@ -10,8 +10,8 @@ from fractions import Fraction
 
 from pangu_verl.mars.literal import as_word
 from pangu_verl.mars.maths import expressions, shapes
+from pangu_verl.mars.maths.numeric import Number, read_number
 from pangu_verl.mars.maths.words import number_in_words
-from pangu_verl.mars.numeric import Number, read_number
 
 BRACKETS = (("(", ")"), ("[", "]"), ("(", "]"), ("[", ")"))
 

@@ -9,7 +9,7 @@ import re
 from fractions import Fraction
 
 from pangu_verl.mars.literal import as_word, normal_form
-from pangu_verl.mars.numeric import Number
+from pangu_verl.mars.maths.numeric import Number
 
 LONGEST_QUESTION_CHARACTERS = 20_000
 LONGEST_SENTENCE_CHARACTERS = 400

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pangu_verl.mars.units import with_unit
+from pangu_verl.mars.maths.units import with_unit
 
 NUMBER_CHARACTERS = 200
 ROUNDED_PLACES = 6
