@@ -138,10 +138,8 @@ def test_what_a_run_writes_is_read_whole(runs: Any) -> None:
     verdict = Verdict(score=0.75, passed=True, reason="equal", source="maths", details={"breakdown": parts})
     measured = {"source": "maths", "domain": "science"}
     trail = RewardTrail(folder / "rewards")
-    trail.note(
-        JudgedRow(id="7", domain="science", verdict=verdict, opinions=(opinion,)),
-        [Change(**measured, before="trusted", after="demoted", reason="wrong too often")],
-    )
+    trail.note(JudgedRow(id="7", domain="science", verdict=verdict, opinions=(opinion,)))
+    trail.note_changes([Change(**measured, before="trusted", after="demoted", reason="wrong too often")])
     trail.keep_rates([Rate(**measured, claim="accept", origin="audit", audited=9, wrong=2, low=0.03, high=0.6)])
     audit = read_rewards(folder)
     assert audit is not None

@@ -69,7 +69,13 @@ def test_neither_verl_nor_torch_is_imported(tmp_path: Path) -> None:
 
 @contextmanager
 def waiting_run(arguments: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([str(COMMAND), *arguments], env=environment, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [str(COMMAND), *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        # A test run in the background of a shell would hand on that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         started = Descendants(process.pid)
         try:
             yield process

@@ -59,7 +59,8 @@ def enter_minimal_root() -> None:
     system_calls.mount("tmpfs", _STAGE, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
     for path in visible_paths():
         _show(path)
-    os.mkdir(_STAGE + "/tmp")
+    # There already, where Python's packages lie below it; the scratch folder will cover them.
+    os.makedirs(_STAGE + "/tmp", exist_ok=True)
     os.chdir(_STAGE)
     system_calls.system_call("pivot_root", system_calls.PIVOT_ROOT[platform.machine()], b".", b".")
     system_calls.unmount(".", _MNT_DETACH)
