@@ -57,7 +57,10 @@ HOSTILE = {
     "prints 1 GB": ("for _ in range(1024): print('x' * (1 << 20))", "MiB of output"),
     "prints 1 GB of lines": ("import os\nfor _ in range(1 << 14): os.write(1, b'1\\n' * (1 << 15))", "MiB of output"),
     "takes 2 GiB": ("x = bytearray(2 << 30)", "MemoryError"),
-    "takes 2 GiB bit by bit": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "MemoryError|left with code"),
+    "takes 2 GiB bit by bit": (
+        "x = []\nwhile True: x.append(bytearray(1 << 20))",
+        "MemoryError|left with code|over the limit",
+    ),
     "closes all it has": ("import os\nos.closerange(0, 100)", "left with code|Bad file|OSError|ended|printed"),
     "closes its channel": ("import os\nos.close(3)\nraise SystemExit(1)", "left with code"),
     "shuts its channel": ("import socket\nsocket.socket(fileno=3).shutdown(2)\nprint(5)", "printed '5|left with code"),
