@@ -59,11 +59,14 @@ class Routes(Protocol):
     def escalated(self, source: str, domain: str) -> frozenset[Claim]: ...
 
 
-class AllTrusted:
+class _AllTrusted:
     """The routes where nothing was measured."""
 
     def escalated(self, source: str, domain: str) -> frozenset[Claim]:
         return frozenset()
+
+
+ALL_TRUSTED: Routes = _AllTrusted()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +88,7 @@ class Ladder:
         self._rows = 0
         self._asked: dict[str, int] = {}
 
-    async def judge(self, row: RewardRow, routes: Routes | None = None) -> Judged:
+    async def judge(self, row: RewardRow, routes: Routes = ALL_TRUSTED) -> Judged:
         """The verdict on a row of this domain."""
         self._rows += 1
         if not self.rungs:
@@ -93,7 +96,7 @@ class Ladder:
         opinions: list[Opinion] = []
         reasons: list[str] = []
         last_asked = self.rungs[0].name
-        for rung in self._believed(routes or AllTrusted()):
+        for rung in self._believed(routes):
             source = self.rungs[rung]
             if not self._may_ask(rung):
                 reasons.append(f"reward source {source.name!r} has used up its budget of rows")
@@ -101,7 +104,7 @@ class Ladder:
             verdict = await self._ask(rung, row)
             last_asked = source.name
             opinions.append(_opinion(verdict))
-            if verdict.score is not None and opinions[-1].claim not in self._escalated(rung, routes or AllTrusted()):
+            if verdict.score is not None and opinions[-1].claim not in self._escalated(rung, routes):
                 return Judged(verdict=verdict, opinions=tuple(opinions))
             reasons.append(_not_counted(verdict))
         return Judged(verdict=unjudged(last_asked, "; ".join(reasons)), opinions=tuple(opinions))
@@ -112,13 +115,13 @@ class Ladder:
         number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
         return number < self._options.audit_share * 2**64
 
-    async def audited(self, row: RewardRow, judged: Judged, routes: Routes | None = None) -> tuple[Opinion, ...]:
+    async def audited(self, row: RewardRow, judged: Judged, routes: Routes = ALL_TRUSTED) -> tuple[Opinion, ...]:
         """The opinions on a judged row with that of an audit in its place; without one where nobody is there for it."""
         names = [source.name for source in self.rungs]
         deciding = names.index(judged.verdict.source) if judged.verdict.source in names else len(names)
         if judged.verdict.passed is None:
             return judged.opinions
-        believed = self._believed(routes or AllTrusted())
+        believed = self._believed(routes)
         demoted = [rung for rung in range(deciding) if rung not in believed]
         above = [rung for rung in believed if rung > deciding]
         rung = next(iter(demoted + above), None)

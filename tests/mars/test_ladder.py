@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judged_rows import MadeSource, always, row
 
-from pangu_verl.mars.ladder import BURST_ROWS, Claim, Judged, Ladder, LadderOptions
+from pangu_verl.mars.ladder import ALL_TRUSTED, BURST_ROWS, Claim, Judged, Ladder, LadderOptions, Routes
 
 UNAUDITED = LadderOptions(audit_share=0.0)
 BOTH: frozenset[Claim] = frozenset({"accept", "reject"})
@@ -77,7 +77,7 @@ async def test_the_last_rung_is_believed_for_want_of_another() -> None:
     assert judged.verdict.passed is True
 
 
-async def audit(*rungs: MadeSource, routes: Escalated | None = None) -> str:
+async def audit(*rungs: MadeSource, routes: Routes = ALL_TRUSTED) -> str:
     climbing = ladder(*rungs)
     judged = await climbing.judge(row(), routes)
     opinions = await climbing.audited(row(), judged, routes)
