@@ -5,9 +5,8 @@ from task to task, so a score becomes its place among those seen so far: the nor
 (score - mean) / deviation, which lies in 0..1 and keeps the order. Source: the paper normalises preference rewards per
 task (section 2.3) and does not say how; this form is a project default.
 
-Invariant of the statistics: adding values one by one in any order, or merging parts of them, gives the same figures up
-to rounding (Welford's update, and its pairwise form by Chan, Golub and LeVeque). Values are never kept. Sharing between
-processes is done elsewhere (``integrations/verl/shared_state.py``).
+Invariant of the statistics: adding values one by one in any order gives the same figures up to rounding (Welford's
+update). Values are never kept. Sharing between processes is done elsewhere (``integrations/verl/shared_state.py``).
 """
 
 from __future__ import annotations
@@ -38,15 +37,6 @@ class Moments:
         mean = self.mean + distance / count
         return Moments(count, mean, self.squares + distance * (value - mean))
 
-    def merged(self, other: Moments) -> Moments:
-        count = self.count + other.count
-        if self.count == 0 or other.count == 0:
-            return other if self.count == 0 else self
-        distance = other.mean - self.mean
-        mean = self.mean + distance * (other.count / count)
-        squares = self.squares + other.squares + distance * distance * (self.count * other.count / count)
-        return Moments(count, mean, squares)
-
     @property
     def deviation(self) -> float | None:
         """Of the sample (divided by count - 1): None below two values."""
@@ -64,11 +54,6 @@ class RunningStatistics:
         if not math.isfinite(value):
             raise ValueError(f"a score of task {task!r} has to be finite, got {value!r}")
         self.moments[task] = self.moments.get(task, Moments()).with_value(value)
-
-    def merge(self, other: RunningStatistics) -> None:
-        """Takes in what ``other`` has seen, which is left as it was."""
-        for task, moments in other.moments.items():
-            self.moments[task] = self.moments.get(task, Moments()).merged(moments)
 
     def to_json(self) -> dict[str, dict[str, float]]:
         return {
