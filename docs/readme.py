@@ -44,6 +44,7 @@ def outputs(scratch: Path) -> dict[str, Callable[[], str]]:
         "pangu-verl plugins": lambda: printed("plugins"),
         "pangu-verl train --dry-run": lambda: dry_run(scratch),
         "pangu-verl doctor": lambda: printed("doctor"),
+        "pangu-verl simulate": lambda: printed("simulate", "--policy", "mask", "--trace", "heavy", "--staleness", "4"),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pangu_verl import cli_rewards
+from pangu_verl import cli_rewards, cli_simulate
 from pangu_verl.cli_running import AsJson, Debug, console_for, run
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_rewards.app)
+app.command(epilog=cli_simulate.EPILOG)(cli_simulate.simulate)
 
 Target = Literal["cpu", "cuda", "npu"]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Folder of the run. Default: ./runs/<time>-<name>.")]

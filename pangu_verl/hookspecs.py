@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pluggy import HookimplMarker, HookspecMarker
 
-from pangu_verl.types import AuxiliaryTerm, RewardSource
+from pangu_verl.types import AuxiliaryTerm, BoundController, PriorityTerm, RewardSource, StalenessPolicy
 
 #: Group of the entry points, and pluggy's name of this project.
 PROJECT = "pangu_verl"
@@ -37,6 +37,30 @@ def register_auxiliary_terms(register: Callable[[AuxiliaryTerm], None]) -> None:
 
     Called in the driver and in every reward worker. Those that ``pangu.rewards.terms`` names (null: all) apply to every
     row, in the order of registration; how they meet correctness is in ``pangu_verl.mars.composition``.
+    """
+
+
+@hookspec
+def register_staleness_policies(register: Callable[[StalenessPolicy], None]) -> None:
+    """Offer rules for work that grows too old before it is trained on: ``register(policy)`` for each.
+
+    Called where a scheduler is made: in the driver of a run and by ``pangu-verl simulate``. One policy serves a run.
+    """
+
+
+@hookspec
+def register_bound_controllers(register: Callable[[BoundController], None]) -> None:
+    """Offer controllers that move the staleness bound while a run goes on: ``register(controller)`` for each.
+
+    Called where a scheduler is made. One controller serves a run, or none, and then nothing moves.
+    """
+
+
+@hookspec
+def register_priority_terms(register: Callable[[PriorityTerm], None]) -> None:
+    """Offer reasons to put one group before another: ``register(term)`` for each.
+
+    Called where a scheduler is made. A term counts with the weight that the configuration gives it, none by default.
     """
 
 

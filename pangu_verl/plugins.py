@@ -25,13 +25,19 @@ from pangu_verl import hookspecs
 from pangu_verl.conformity import shortcoming
 from pangu_verl.errors import RunFailed, WrongUse, first_line
 from pangu_verl.plugin_hooks import hook_mistake, hooks_of
-from pangu_verl.types import AuxiliaryTerm, RewardSource
+from pangu_verl.types import AuxiliaryTerm, BoundController, PriorityTerm, RewardSource, StalenessPolicy
 
 SELECTION = "PANGU_VERL_PLUGINS"
 TRACE = "PANGU_VERL_TRACE"
 #: The hooks by which objects are registered, and what each object has to be.
 KINDS: Mapping[str, type] = MappingProxyType(
-    {"register_reward_sources": RewardSource, "register_auxiliary_terms": AuxiliaryTerm}
+    {
+        "register_reward_sources": RewardSource,
+        "register_auxiliary_terms": AuxiliaryTerm,
+        "register_staleness_policies": StalenessPolicy,
+        "register_bound_controllers": BoundController,
+        "register_priority_terms": PriorityTerm,
+    }
 )
 _CORE = "pangu-verl"
 
@@ -77,6 +83,21 @@ class Plugins:
     def auxiliary_terms(self) -> dict[str, AuxiliaryTerm]:
         """By name, in the order of registration."""
         return {name: term for name, (_, term) in self._objects["register_auxiliary_terms"].items()}
+
+    @property
+    def staleness_policies(self) -> dict[str, StalenessPolicy]:
+        """By name, in the order of registration."""
+        return {name: policy for name, (_, policy) in self._objects["register_staleness_policies"].items()}
+
+    @property
+    def bound_controllers(self) -> dict[str, BoundController]:
+        """By name, in the order of registration."""
+        return {name: controller for name, (_, controller) in self._objects["register_bound_controllers"].items()}
+
+    @property
+    def priority_terms(self) -> dict[str, PriorityTerm]:
+        """By name, in the order of registration."""
+        return {name: term for name, (_, term) in self._objects["register_priority_terms"].items()}
 
     def owner(self, kind: str, name: str) -> str:
         """The plugin that registered ``name`` through the hook ``kind``."""
@@ -143,7 +164,7 @@ class Plugins:
         """Add all of a plugin's objects, or none of them."""
         fresh: dict[tuple[str, str], Any] = {}
         for kind, candidate in offered:
-            noun = kind.removeprefix("register_").removesuffix("s").replace("_", " ")
+            noun = _noun(kind)
             if (lack := shortcoming(candidate, KINDS[kind])) is not None:
                 raise _Refused(f"registers a {noun} that {lack} (see pangu_verl.types.{KINDS[kind].__name__})")
             if (kind, candidate.name) in fresh:
@@ -226,6 +247,12 @@ def _clashes(found: Sequence[EntryPoint]) -> dict[str, list[str]]:
     for entry_point in found:
         owners.setdefault(entry_point.name, []).append(_distribution(entry_point))
     return {name: distributions for name, distributions in owners.items() if len(distributions) > 1}
+
+
+def _noun(kind: str) -> str:
+    """What a hook registers, in the singular."""
+    plural = kind.removeprefix("register_").replace("_", " ")
+    return f"{plural.removesuffix('ies')}y" if plural.endswith("ies") else plural.removesuffix("s")
 
 
 def _record(entry_point: EntryPoint) -> PluginRecord:

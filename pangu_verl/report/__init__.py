@@ -1,4 +1,4 @@
-"""The report of training runs: one HTML file for a run, one for several, and the few numbers a command prints.
+"""The report of runs: one HTML file for a run, one for several, and the few numbers a command prints.
 
     records        lines of JSON as a killed process left them
     facts          run.json, key by key
@@ -22,6 +22,8 @@
     configuration                config.yaml, and where several do not agree
     columns, table, lines,
     side_by_side                 ``build_side_by_side``: the HTML file of several runs, and their numbers for ``--json``
+    frontier, recommendation     the page of ``simulate --recommend``
+    soak                         the page of ``simulate --soak``
 
 Invariants: a report is made from whatever a run left behind, whole or not, and says what was missing; what could not
 be known is ``None`` or "unknown", never 0; text from a model is escaped. It imports neither verl, ray nor torch, and

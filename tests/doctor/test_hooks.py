@@ -11,10 +11,16 @@ from pangu_verl.doctor import hooks
 __all__ = ["make_plugin"]
 
 
-def test_a_plugin_in_order_is_said_with_its_hooks() -> None:
-    finding = by_name(hooks.examine())["hooks of plugin mars"]
-    assert finding.status == "ok"
-    assert finding.found == "pangu-verl 0.1.0, register_auxiliary_terms, register_reward_sources"
+@pytest.mark.parametrize(
+    ("plugin", "found"),
+    [
+        ("mars", "register_auxiliary_terms, register_reward_sources"),
+        ("scheduler", "register_bound_controllers, register_priority_terms, register_staleness_policies"),
+    ],
+)
+def test_a_plugin_in_order_is_said_with_its_hooks(plugin: str, found: str) -> None:
+    finding = by_name(hooks.examine())[f"hooks of plugin {plugin}"]
+    assert (finding.status, finding.found) == ("ok", f"pangu-verl 0.1.0, {found}")
 
 
 def test_a_plugin_that_is_left_out_is_no_problem(make_plugin: MakePlugin, monkeypatch: pytest.MonkeyPatch) -> None:

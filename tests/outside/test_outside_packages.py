@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,10 +76,10 @@ def test_installed_plugins_are_listed_with_hooks_and_origin(
     trained_with_the_template: subprocess.CompletedProcess[str], outside: Shell
 ) -> None:
     listed = {record["name"]: record for record in json.loads(outside("pangu-verl plugins --json").stdout)}
-    assert set(listed) == {"mars", "close_number", "example"}
+    assert set(listed) == {"mars", "scheduler", "close_number", "example"}
     assert all(record["status"] == "ready" for record in listed.values())
     assert listed["example"]["distribution"] == "pangu-verl-example"
-    assert listed["example"]["hooks"] == ["on_checkpoint_saved", "register_auxiliary_terms", "register_reward_sources"]
+    assert listed["example"]["hooks"] == sorted(hooks())
 
 
 @pytest.mark.slow
@@ -95,6 +96,11 @@ def test_two_rewards_for_one_ability_have_to_be_chosen_between(
 @pytest.mark.timeout(900)
 def test_a_package_from_outside_replaces_one_of_each_kind(outside: Shell) -> None:
     """A row for each kind of hook: what shows that the example's object was used and not ours."""
+    used = used_in_training(outside) | used_in_simulation(outside)
+    assert used == dict.fromkeys(hooks(), True)
+
+
+def used_in_training(outside: Shell) -> dict[str, bool]:
     outside(
         "pangu-verl quickstart --model tiny --run-dir example-run 'pangu.rewards.terms=[shouting]' "
         "trainer.total_training_steps=2 trainer.test_freq=2 trainer.save_freq=2 trainer.val_before_train=false",
@@ -103,12 +109,30 @@ def test_a_package_from_outside_replaces_one_of_each_kind(outside: Shell) -> Non
     answers = [json.loads(line) for line in outside("cat example-run/validation/*.jsonl").stdout.splitlines()]
     reasons = {answer["reason"] for answer in answers}
     saved = json.loads(outside("cat example-run/checkpoints/global_step_2/example.json").stdout)
-    used = {
+    return {
         "register_reward_sources": reasons <= {"same text", "other text"},
         "register_auxiliary_terms": all("auxiliary/shouting" in answer for answer in answers),
         "on_checkpoint_saved": saved == {"step": 2, "is_durable": True},
     }
-    assert used == dict.fromkeys(hooks(), True)
+
+
+def used_in_simulation(outside: Shell) -> dict[str, bool]:
+    """A policy that gives nothing up, a controller that allows a lag of 1, a term that changes what is trained on."""
+    theirs = simulated(outside, "--policy keep_all --controller cautious")
+    ordered = simulated(outside, "--policy keep_all --controller cautious --priority youngest_first=1")
+    return {
+        "register_staleness_policies": (theirs["policy"], theirs["dropped_share"]) == ("keep_all", 0.0),
+        "register_bound_controllers": (theirs["staleness_bound"], theirs["max_trained_lag"]) == (4, 1),
+        "register_priority_terms": theirs["outcomes"] != ordered["outcomes"],
+    }
+
+
+def simulated(outside: Shell, options: str) -> dict[str, Any]:
+    """What a small run with the example's parts alone comes to; ours train at a lag of 4 here, and ``mask`` drops."""
+    sizes = "--staleness 4 --trace heavy --steps 30 --batch-groups 16 --trajectories 4"
+    ended = outside(f"pangu-verl simulate {options} {sizes} --json", PANGU_VERL_PLUGINS="example")
+    outcome: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return outcome
 
 
 def hooks() -> list[str]:

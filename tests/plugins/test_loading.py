@@ -35,6 +35,18 @@ def test_our_own_rewards_come_by_the_same_entry_points(monkeypatch: pytest.Monke
     assert set(load_plugins().auxiliary_terms) == {"repetition", "length", "truncation", "fast_length"}
 
 
+def test_our_own_scheduling_comes_by_the_same_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANGU_VERL_PLUGINS", "scheduler")
+    found, plugins = record("scheduler"), load_plugins()
+    assert (found.distribution, found.status) == ("pangu-verl", "ready")
+    assert found.hooks == ("register_bound_controllers", "register_priority_terms", "register_staleness_policies")
+    assert list(plugins.staleness_policies) == ["wait", "drop", "mask"]
+    assert list(plugins.bound_controllers) == ["adaptive"]
+    assert set(plugins.priority_terms) == {
+        "deadline_slack", "task_share_deficit", "expected_length", "informativeness", "age"
+    }  # fmt: skip
+
+
 def test_an_installed_plugin_is_loaded_and_recorded(make_plugin: MakePlugin) -> None:
     make_plugin("made")
     plugins = load_plugins()
@@ -114,7 +126,8 @@ def test_a_hook_like_no_other_is_answered_with_all_of_them(make_plugin: MakePlug
     make_plugin("made", "@hookimpl\ndef zzz(): ...")
     assert error("made") == (
         "implements a hook that nobody calls, 'zzz'; the hooks are register_reward_sources, "
-        "register_auxiliary_terms, on_checkpoint_saved"
+        "register_auxiliary_terms, register_staleness_policies, register_bound_controllers, register_priority_terms, "
+        "on_checkpoint_saved"
     )
 
 

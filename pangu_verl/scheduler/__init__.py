@@ -1,0 +1,6 @@
+"""Stale synchronous parallelism: what may start, what must be given up, what is trained on and which tokens count.
+
+``scheduler`` is the object that a trainer or the simulator drives; ``policies`` say what happens to work that grows
+too old; ``controllers`` move the bound; ``recording`` and ``replay`` make a run's schedule repeatable. Plain Python:
+no clock is read here, and neither torch nor verl is imported.
+"""

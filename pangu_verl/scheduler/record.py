@@ -1,0 +1,23 @@
+"""What the scheduler needs of a ledger: to write down each verb before it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pangu_verl.queue.entries import Group, Trajectory
+
+#: Who holds the leases of started groups in a ledger.
+LEASE_OWNER = "rollout"
+
+
+class Record(Protocol):
+    """Where the scheduler writes what it does, before it does it: the ledger."""
+
+    def admit(self, groups: Sequence[Group]) -> None: ...
+    def lease(self, keys: Sequence[str], version: int, owner: str, duration_s: float) -> None: ...
+    def complete(self, key: str, member: int, trajectory: Trajectory, attempt: int) -> bool: ...
+    def reopen(self, keys: Sequence[str], reason: str) -> None: ...
+    def consume(self, keys: Sequence[str], step: int) -> None: ...
+    def abandon(self, keys: Sequence[str], reason: str) -> None: ...
+    def publish(self, version: int) -> None: ...
