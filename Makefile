@@ -9,7 +9,8 @@ MANIFESTS := pyproject.toml constraints.txt plugins/pangu-verl-cpu/pyproject.tom
 PLUGINS := cpu ifeval judge sandboxfusion
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test test-full test-verl lint format benchmark benchmark-rewards readme lock release clean
+.PHONY: setup quickstart test test-full test-verl lint format benchmark benchmark-rewards benchmark-scheduler \
+	benchmark-queue readme lock release clean
 
 setup: $(VENV)/.runtime
 
@@ -55,6 +56,13 @@ benchmark: $(VENV)/.runtime
 benchmark-rewards: $(VENV)/.development
 	$(BIN)/python benchmarks/systems/rewards.py $(DATA) --repeats 3 \
 		--parts maths,hostile,code,mutants,attacks,general,instructions,endurance
+
+# In the simulator: the same on any machine, but for the part scale. About an hour on two cores.
+benchmark-scheduler: $(VENV)/.runtime
+	$(BIN)/python benchmarks/systems/scheduler.py
+
+benchmark-queue: $(VENV)/.runtime
+	$(BIN)/python benchmarks/systems/queue.py --repeats 7
 
 readme: $(VENV)/.development
 	$(BIN)/python docs/readme.py

@@ -14,40 +14,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
 
 import numpy as np
 
 from pangu_verl.errors import RunFailed, WrongUse
-from pangu_verl.queue.entries import Group, Prompt, Trajectory
-from pangu_verl.scheduler.batch import Batch
+from pangu_verl.queue.entries import Group, Trajectory
 from pangu_verl.simulate.cluster import Cluster, Split
 from pangu_verl.simulate.fleet import Fleet
 from pangu_verl.simulate.replicas import Request, Stage
+from pangu_verl.simulate.selection import Selection
 from pangu_verl.simulate.streams import Use, stream
 from pangu_verl.simulate.tally import StepFacts, Tally
 from pangu_verl.simulate.traces import Trace
 
 #: A group that was begun so often will never be done.
 MOST_ATTEMPTS = 1_000
-
-
-class Selection(Protocol):
-    """What decides which groups start, which are given up and which are trained on: the verbs of ``Scheduler``.
-
-    ``evict`` names the groups whose generation was for nothing, whether they are begun anew or replaced.
-    """
-
-    @property
-    def version(self) -> int: ...
-    def capacity(self) -> int: ...
-    def admit(self, prompts: Sequence[Prompt]) -> list[Group]: ...
-    def dispatch(self, limit_groups: int) -> list[Group]: ...
-    def complete(self, key: str, member: int, trajectory: Trajectory, attempt: int) -> bool: ...
-    def evict(self) -> list[Group]: ...
-    def restart(self, keys: Iterable[str]) -> list[Group]: ...
-    def take(self) -> Batch | None: ...
-    def publish(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

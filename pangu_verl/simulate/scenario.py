@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pangu_verl.errors import WrongUse
 from pangu_verl.simulate.baselines import AdmissionOnly, OneStepOff, Synchronous, VerlDrop, VerlWait
 from pangu_verl.simulate.cluster import Cluster, Workload
-from pangu_verl.simulate.engine import Engine, Plan, Selection
+from pangu_verl.simulate.engine import Engine, Plan
 from pangu_verl.simulate.outcome import Outcome
+from pangu_verl.simulate.selection import Selection
 from pangu_verl.simulate.shares import measure
 from pangu_verl.simulate.tally import StepFacts
 from pangu_verl.simulate.traces import Trace

@@ -154,3 +154,13 @@ def test_killed_at_any_moment_of_a_snapshot_the_folder_holds_a_whole_one(
     assert steps_found[0] == 1
     assert steps_found[-1] == 2
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_snapshot_of_an_earlier_step_than_the_last_one_is_refused(ledger: Ledger, folder: Path) -> None:
+    """What was consumed in between has been pruned: from such a snapshot it could not be opened again."""
+    [key] = admit(ledger, [0])
+    finish(ledger, key)
+    ledger.consume([key], 3)
+    ledger.snapshot(folder, 3)
+    with pytest.raises(RunFailed, match="a snapshot of step 1 after one of step 3"):
+        ledger.snapshot(folder, 1)

@@ -6,7 +6,7 @@ import pytest
 
 from pangu_verl.queue.entries import Group, Prompt, Segment, Trajectory
 from pangu_verl.simulate.baselines import AdmissionOnly, OneStepOff, Synchronous, VerlDrop, VerlWait
-from pangu_verl.simulate.engine import Selection
+from pangu_verl.simulate.selection import Selection
 
 
 def admit_all(selection: Selection, first: int = 0) -> list[Group]:

@@ -11,7 +11,8 @@ from pangu_verl.errors import RunFailed, WrongUse
 from pangu_verl.queue.entries import Group
 from pangu_verl.simulate.baselines import AdmissionOnly, OneStepOff, Synchronous, VerlDrop
 from pangu_verl.simulate.cluster import Split
-from pangu_verl.simulate.engine import Engine, Plan, Selection
+from pangu_verl.simulate.engine import Engine, Plan
+from pangu_verl.simulate.selection import Selection
 from pangu_verl.simulate.tally import StepFacts, Tally
 from pangu_verl.simulate.traces import named_trace
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pangu_verl.errors import RunFailed
+from pangu_verl.queue.entries import Group, State
 from pangu_verl.scheduler.controllers import Adaptive
 from pangu_verl.scheduler.guarantees import Guarantees
 from pangu_verl.scheduler.policies import Drop, Mask, Wait
@@ -85,3 +89,49 @@ def test_the_adaptive_controller_lowers_the_bound_where_the_policy_moves_fast() 
     fast = run_scheduled(scenario(40), settings, Mask(), controller=Adaptive(), drift=Drift(((0.0, 0.8),)))
     slow = run_scheduled(scenario(40), settings, Mask(), controller=Adaptive(), drift=Drift(((0.0, 0.01),)))
     assert fast.decisions[-1].bound_versions < 3 < slow.decisions[-1].bound_versions
+
+
+class Wrong:
+    """A controller of a third party that answers what cannot be carried out."""
+
+    name = "wrong"
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def decide(self, reading: Reading, now: Decision) -> Decision:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("answer", [None, (2, 32), Decision(-1, 32), Decision(2, 3), ZeroDivisionError("oops")])
+def test_a_controller_that_fails_is_named(answer: object) -> None:
+    settings = SchedulerSettings(batch_groups=16, bound_versions=2)
+    with pytest.raises(RunFailed, match="bound controller 'wrong'"):
+        run_scheduled(scenario(steps=3), settings, Mask(), controller=Wrong(answer))
+
+
+class Never:
+    """A policy that gives up whatever comes."""
+
+    name = "never"
+    masks_tokens = True
+
+    def is_waited_for(self, group: Group) -> bool:
+        return False
+
+    def gives_up(self, group: Group, next_version: int, bound_versions: int) -> bool:
+        return group.state is State.READY
+
+
+def test_a_policy_that_gives_up_whatever_comes_ends_the_run() -> None:
+    with pytest.raises(RunFailed, match="was begun 1000 times and never trained on"):
+        run_scheduled(scenario(steps=3), SchedulerSettings(batch_groups=16, bound_versions=2), Never())
+
+
+def test_leaving_out_masked_rows_makes_a_run_no_slower() -> None:
+    settings = SchedulerSettings(batch_groups=16, bound_versions=1)
+    left_out = replace(scenario(), forwards_masked=False)
+    all_rows, fewer_rows = (run_scheduled(each, settings, Mask()).outcome for each in (scenario(), left_out))
+    assert fewer_rows.ceiling_share >= all_rows.ceiling_share

@@ -6,6 +6,7 @@ Drawn from the record alone, in colours that can be read on light and on dark gr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,39 +28,51 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-#: By the beginning of a point's name: colour, marker, whether it is filled, and what the legend calls it.
+#: By side and the beginning of a point's name: colour, marker, whether it is filled, and what the legend calls it.
 _MARKS = {
-    "mask": (OURS, "o", True, "ours, mask (floors joined)"),
-    "drop": (OURS, "^", False, "ours, drop"),
-    "wait": (OURS, "s", False, "ours, wait"),
-    "verl_drop": (VERL, "o", True, "verl drop (warm-ups joined)"),
-    "verl_wait": (VERL, "s", False, "verl wait, each warm-up"),
-    "admission": (OTHERS, "X", True, "admission only: over its bound"),
-    "synchronous": (OTHERS, "P", True, "synchronous"),
-    "one step": (OTHERS, "D", False, "one step off"),
+    ("ours", "mask"): (OURS, "o", True, "ours, mask (floors joined)"),
+    ("ours", "drop"): (OURS, "^", False, "ours, drop"),
+    ("ours", "wait"): (OURS, "s", False, "ours, wait"),
+    ("verl", "verl_drop"): (VERL, "o", True, "verl drop (warm-ups joined)"),
+    ("verl", "verl_wait"): (VERL, "s", False, "verl wait, each warm-up"),
+    ("others", "admission"): (OTHERS, "X", True, "admission only: over its bound"),
+    ("others", "mask"): (OURS, "*", False, "mask, wholly masked rows left out"),
+    ("others", "synchronous"): (OTHERS, "P", True, "synchronous"),
+    ("others", "one step"): (OTHERS, "D", False, "one step off"),
 }
-_JOINED = ("mask", "verl_drop")
+_JOINED = (("ours", "mask"), ("verl", "verl_drop"))
 _LOWEST_RATIO = 0.5
 
 
 def drawn(record: Mapping[str, Any], path: Path) -> list[Path]:
     """Figures of the parts that were measured, beside the record at ``path``; returns their files."""
-    draw: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure]]] = {
-        "cells": ("frontier", _frontier),
-        "controller": ("controller", _controller),
-    }
+    parts = record["parts"]
+    draw: dict[str, Callable[[], Figure]] = {}
+    if "cells" in parts:
+        for steps, cells in by_steps_per_version(parts["cells"]["cells"]).items():
+            draw[frontier_name(steps)] = partial(_frontier, cells)
+    if "controller" in parts:
+        draw["controller"] = partial(_controller, parts["controller"])
     files = []
-    for part, (name, figure_of) in draw.items():
-        if part in record["parts"]:
-            with matplotlib.rc_context(_STYLE):
-                figure = figure_of(record["parts"][part])
-                files.append(path.with_name(f"{path.stem}_{name}.svg"))
-                figure.savefig(files[-1], transparent=True, metadata={"Date": None})
+    for name, figure_of in draw.items():
+        with matplotlib.rc_context(_STYLE):
+            files.append(path.with_name(f"{path.stem}_{name}.svg"))
+            figure_of().savefig(files[-1], transparent=True, metadata={"Date": None})
     return files
 
 
-def _frontier(figures: Mapping[str, Any]) -> Figure:
-    cells = figures["cells"]
+def by_steps_per_version(cells: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        found.setdefault(cell["steps_per_version"], []).append(cell)
+    return found
+
+
+def frontier_name(steps_per_version: int) -> str:
+    return f"frontier_{steps_per_version}"
+
+
+def _frontier(cells: Sequence[Mapping[str, Any]]) -> Figure:
     traces = list(dict.fromkeys(cell["trace"] for cell in cells))
     columns = len(cells) // len(traces)
     canvas = Figure(figsize=(2.0 * columns, 2.1 * len(traces) + 0.8), layout="constrained")
@@ -80,20 +93,24 @@ def _frontier(figures: Mapping[str, Any]) -> Figure:
 
 def _panel(axes: Axes, cell: Mapping[str, Any]) -> None:
     axes.plot(*zip(*cell["limit"], strict=True), color=OTHERS, lw=0.8)
-    for prefix, (colour, marker, is_filled, _) in _MARKS.items():
+    for (side, prefix), (colour, marker, is_filled, _) in _MARKS.items():
         points = sorted(
             (point["trained_length_ratio"][0], point["fresh_token_share"][0])
             for point in cell["points"]
-            if point["point"].startswith(prefix) and point["trained_length_ratio"][0] >= _LOWEST_RATIO
+            if point["side"] == side
+            and point["point"].startswith(prefix)
+            and point["trained_length_ratio"][0] >= _LOWEST_RATIO
         )
         if points:
             face = colour if is_filled else "none"
-            line = "-" if prefix in _JOINED else ""
+            line = "-" if (side, prefix) in _JOINED else ""
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, ls=line, lw=0.7, ms=3.5, mfc=face)
     mark = cell["mark"]
     if mark["asked_fresh_token_share"] is not None:
         axes.hlines(mark["asked_fresh_token_share"], mark["best_verl_trained_length_ratio"], 1.02, color=VERL, ls=":")
-    axes.set_title(cell["name"], fontsize=8)
+    axes.set_title(
+        f"{cell['trace']}, s = {cell['bound_versions']}, T/W = {cell['train_to_rollout_ratio']:g}", fontsize=8
+    )
     axes.set_xlim(_LOWEST_RATIO, 1.03)
     axes.set_ylim(0.0, 1.03)
 

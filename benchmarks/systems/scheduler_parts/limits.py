@@ -4,9 +4,10 @@ Take the groups in batches in the order of admission, each trajectory as the pro
 mask what it likes. With m_k the most trained tokens of a trajectory of step k, t_k its training time and e_k its end,
 no token over the bound means e_k - e_(k-s-1) >= m_k / r + t_k, where r is the decode rate of one trajectory: what is
 trained on at step k was made after the publication s versions before. Over all steps the left side adds up to at most
-(s + 1) x the whole time, and the t_k to the time for the trained tokens or more. For a given sum of trained tokens the
-sum of the m_k is least where in each batch the same number of trajectories is cut, as a token of m_k gains that many:
-so the corners of the curve are the batches cut to their longest, second longest, ..., and it is straight between them.
+(s + 1) x the whole time (with several steps a version, that many times as much), and the t_k to the time for the
+trained tokens or more. For a given sum of trained tokens the sum of the m_k is least where in each batch the same
+number of trajectories is cut, as a token of m_k gains that many: so the corners of the curve are the batches cut to
+their longest, second longest, ..., and it is straight between them.
 
 It is a limit for policies that do not choose by length: one that gathers long responses in few steps, or draws anew
 until they are short, has other batches. Nothing is simulated here.
@@ -56,7 +57,9 @@ def limit_of(scenario: Scenario, bound_versions: int) -> Limit:
     trained = (longest_first.sum(axis=1, keepdims=True) - np.cumsum(longest_first, axis=1) + longest_first).sum(axis=0)
     trained += (num_cut * longest_first).sum(axis=0)
     most_trained = longest_first.sum(axis=0)
-    least_s = (most_trained / decode_tokens_per_s + trained / train_tokens_per_s) / (bound_versions + 1)
+    least_s = (most_trained / decode_tokens_per_s + trained / train_tokens_per_s) / (
+        (bound_versions + 1) * scenario.steps_per_version
+    )
     ratios = trained / natural_tokens
     slower_tokens_per_s = min(train_tokens_per_s, rollout_tokens_per_s)
     return Limit(ratios, ratios * ceiling_s / least_s, slower_tokens_per_s * ceiling_s / natural_tokens)

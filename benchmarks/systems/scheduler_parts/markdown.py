@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .figures import by_steps_per_version, frontier_name
 from .terms import has_effect
 
 Part = Mapping[str, Any]
@@ -102,7 +103,11 @@ def _cells(figures: Part, path: Path) -> list[str]:
     return [
         "### Beside verl and others, cell by cell",
         "",
-        f"![Fresh tokens against trained length in each cell](results/{path.stem}_frontier.svg)",
+        *(
+            f"![Fresh tokens against trained length in each cell, steps a version: {steps}]"
+            f"(results/{path.stem}_{frontier_name(steps)}.svg)"
+            for steps in by_steps_per_version(figures["cells"])
+        ),
         "",
         *_table(heading, rows),
         "",
