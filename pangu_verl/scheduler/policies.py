@@ -106,8 +106,8 @@ class Mask:
     Bound: s, token by token: a segment of version u counts at version V only if V - u <= s, whatever was waited for.
     A ready group of which less than ``least_fresh_share`` (0..1) would count is generated anew, at most
     ``most_evictions`` times; then it is trained on with what is fresh. So each prompt is trained on after at most
-    ``most_evictions`` + 1 generations, lost servers and resumptions aside, and no step waits. Both defaults are project
-    defaults, chosen in ``benchmarks/systems``: a floor buys back trained length at little cost in fresh tokens.
+    ``most_evictions`` + 1 generations, lost servers and resumptions aside, and no step waits. Both are project
+    defaults: in simulations a floor buys back trained length at little cost in fresh tokens.
     """
 
     name = "mask"
