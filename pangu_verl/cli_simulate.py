@@ -45,6 +45,13 @@ def simulate(
         int | None,
         typer.Option(min=1, help="Most groups that run or are ready, a batch at least. Default: (s + 1) batches."),
     ] = None,
+    wave: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Groups admitted at a time by expected length, rising and falling in turn. Default: as they come.",
+        ),
+    ] = None,
     option: Annotated[
         Pairs,
         typer.Option(metavar="NAME=VALUE", help="An option of the policy, as mask's least_fresh_share. Repeatable."),
@@ -113,6 +120,7 @@ def simulate(
             batch_groups=batch_groups,
             trajectories=trajectories,
             window_groups=window,
+            wave_groups=wave,
             rollout_share=rollout_share,
             warm_up_batches=warm_up,
             cluster=cluster,

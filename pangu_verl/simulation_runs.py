@@ -48,13 +48,20 @@ _OF_ADVICE = {
     "batch_groups",
     "trajectories",
     "window_groups",
+    "wave_groups",
     "rollout_share",
     "cluster",
     "priority",
 }
 _OF_SOAK = {"policy", "staleness", "first_seed", "batch_groups", "trajectories"}
 #: Options of the command whose names are not those of the order's fields.
-_FLAGS = {"first_seed": "seed", "window_groups": "window", "warm_up_batches": "warm-up", "options": "option"}
+_FLAGS = {
+    "first_seed": "seed",
+    "window_groups": "window",
+    "wave_groups": "wave",
+    "warm_up_batches": "warm-up",
+    "options": "option",
+}
 
 
 def recommend(

@@ -75,6 +75,7 @@ def _settings(found: Recommendation) -> str:
         "bound_versions": setting.bound_versions,
         "batch_groups": found.order.batch_groups,
         "window_groups": setting.window_groups,
+        **({"wave_groups": found.order.wave_groups} if found.order.wave_groups else {}),
         "rollout_devices": devices,
         "trainer_devices": found.cluster.devices - devices,
     }

@@ -46,8 +46,8 @@ class Adaptive:
     window_step_batches: float = 0.25
     least_effective_share: float = 0.5
     most_log_ratio: float = 0.5
-    least_gain: float = 0.02
-    idle_share: float = 0.1
+    least_gain: float = 0.01
+    idle_share: float = 0.2
     patience_steps: int = 4
     _wish: tuple[int, int] = field(default=(0, 0), init=False)
     _steps: int = field(default=0, init=False)

@@ -25,6 +25,7 @@ from pangu_verl.queue.entries import EVICTED, LIVE_STATES, Group, Prompt, State,
 from pangu_verl.queue.ledger import Ledger
 from pangu_verl.queue.priority import Priority
 from pangu_verl.queue.terms.candidates import Point
+from pangu_verl.queue.waves import in_wave, rises
 from pangu_verl.scheduler.batch import Batch, check_bound, taken
 from pangu_verl.scheduler.choosing import by_preference, must_wait, step_groups, with_credit, without_credit
 from pangu_verl.scheduler.clock import VersionClock
@@ -112,12 +113,18 @@ class Scheduler:
         return len({State.WAITING: pools.waiting, State.RUNNING: pools.running, State.READY: pools.ready}[state])
 
     def capacity(self) -> int:
-        """How many prompts may be admitted now, so that there is a choice of what to start next."""
+        """How many prompts may be admitted now, for a choice of what to start next: a whole wave, if it takes any."""
         wanted = self.settings.lookahead_groups or self.settings.batch_groups
-        return max(0, wanted - len(self._pools.waiting))
+        missing = max(0, wanted - len(self._pools.waiting))
+        return (self.settings.wave_groups or missing) if missing else 0
 
     def admit(self, prompts: Sequence[Prompt]) -> list[Group]:
-        """Take in prompts; they wait until ``dispatch``. Raises ``WrongUse`` for a key that is live already."""
+        """Take in prompts; they wait until ``dispatch``. Raises ``WrongUse`` for a key that is live already.
+
+        Returns their groups in the order of admission, which is that of ``prompts`` unless they come in waves.
+        """
+        if wave_groups := self.settings.wave_groups:
+            prompts = in_wave(prompts, rises=rises(self._next_order, wave_groups))
         groups = [
             Group(prompt=prompt, order=self._next_order + place, admitted_version=self.version)
             for place, prompt in enumerate(prompts)

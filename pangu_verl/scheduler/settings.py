@@ -19,9 +19,10 @@ class SchedulerSettings:
     ``bound_versions`` is s: no token with a larger lag is trained on; ``task_bounds`` holds other values for single
     tasks. ``window_groups`` limits groups that are running or ready (None: as many as the bound allows);
     ``lookahead_groups`` wait to be chosen among; fewer than ``overtaking_groups`` younger groups pass an older one in
-    all (1: first come, first served; None: one batch). ``task_shares`` are the tasks' target shares of the trained
-    groups, relative to each other, for the priority's term of that name. A started group's lease in the ledger ends
-    after ``lease_s`` unless it is renewed (project default).
+    all (1: first come, first served; None: one batch). With ``wave_groups`` so many prompts, a batch at least, are
+    admitted at a time and by expected length, rising and falling in turn (``queue.waves``; None: as they come).
+    ``task_shares`` are the tasks' target shares of the trained groups, relative to each other, for the priority's term
+    of that name. A started group's lease in the ledger ends after ``lease_s`` unless it is renewed (project default).
     """
 
     batch_groups: int
@@ -31,6 +32,7 @@ class SchedulerSettings:
     window_groups: int | None = None
     lookahead_groups: int | None = None
     overtaking_groups: int | None = None
+    wave_groups: int | None = None
     task_shares: Mapping[str, float] = field(default_factory=dict)
     lease_s: float = 3600.0
 
@@ -49,6 +51,11 @@ class SchedulerSettings:
         for name in ("lookahead_groups", "overtaking_groups"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise WrongUse(f"{name} is at least 1, not {value}")
+        if self.wave_groups is not None and self.wave_groups < self.batch_groups:
+            raise WrongUse(
+                f"wave_groups={self.wave_groups} is less than a batch of {self.batch_groups} groups, in which order "
+                "changes nothing; take several batches, or leave it out"
+            )
         for task, share in self.task_shares.items():
             if not 0.0 <= share < math.inf:
                 raise WrongUse(f"task_shares[{task!r}] is a finite number of 0 or more, not {share}")

@@ -58,6 +58,7 @@ def command(found: Recommendation) -> str:
     else:
         words += ["--cluster", str(order.cluster)]
     words += [word for name, weight in order.priority.items() for word in ("--priority", f"{name}={weight:g}")]
+    words += ["--wave", str(order.wave_groups)] if order.wave_groups else []
     words += ["--batch-groups", str(order.batch_groups), "--trajectories", str(order.trajectories)]
     words += ["--steps", str(order.steps), "--seeds", str(found.num_seeds), "--seed", str(order.first_seed)]
     return shlex.join(words)

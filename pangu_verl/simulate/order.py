@@ -27,8 +27,8 @@ from pangu_verl.simulate.scenario import BASELINES, VERL, OnStep, Scenario, run_
 from pangu_verl.simulate.scheduled import ScheduledRun, run_scheduled
 from pangu_verl.simulate.traces import LogNormalTrace
 
-#: With a priority, prompts of synthetic traces carry an expected length with this error (sigma of its logarithm) and
-#: the pass rate of one earlier attempt, as from an epoch before (project default).
+#: With a priority or in waves, prompts of synthetic traces carry an expected length with this error (sigma of its
+#: logarithm) and the pass rate of one earlier attempt, as from an epoch before (project default).
 ESTIMATE_SIGMA = 0.3
 
 
@@ -57,6 +57,7 @@ class Order:
     batch_groups: int = 64
     trajectories: int = 8
     window_groups: int | None = None
+    wave_groups: int | None = None
     rollout_share: float | None = None
     warm_up_batches: float | None = None
     cluster: Path | None = None
@@ -69,8 +70,10 @@ class Order:
     def scenario(self, seed: int) -> Scenario:
         prompts = self.batch_groups * self.steps
         trace = open_trace(self.trace, seed=seed, num_prompts=prompts, trajectories=self.trajectories)
-        if self.priority and isinstance(trace, LogNormalTrace):
+        if isinstance(trace, LogNormalTrace) and (self.priority or self.wave_groups):
             trace = dataclasses.replace(trace, estimate_sigma=ESTIMATE_SIGMA)
+        elif self.wave_groups:
+            raise WrongUse(f"--wave orders by expected lengths, and {self.trace} carries none; leave it out")
         return Scenario(
             trace=trace,
             cluster=self._cluster(),
@@ -128,7 +131,10 @@ def prepare(order: Order) -> Callable[[int, OnStep | None], Outcome]:
     policy = _configured(_named("policy", plugins.staleness_policies, order.policy, BASELINES), order.options)
     priority = Priority(list(plugins.priority_terms.values()), order.priority)
     settings = SchedulerSettings(
-        batch_groups=order.batch_groups, bound_versions=order.staleness, window_groups=order.window_groups
+        batch_groups=order.batch_groups,
+        bound_versions=order.staleness,
+        window_groups=order.window_groups,
+        wave_groups=order.wave_groups,
     )
     controller = None
     if order.controller is not None:
@@ -200,6 +206,7 @@ def _refuse_for_baseline(order: Order) -> None:
         "--option": order.options,
         "--priority": order.priority,
         "--window": order.window_groups,
+        "--wave": order.wave_groups,
         "--controller": order.controller,
         "--controller-option": order.controller_options,
         "--drift": order.drift,

@@ -145,7 +145,12 @@ def check_order(order: Order, least_length_ratio: float) -> None:
     bench = Bench(order)
     bench.variants()
     bench.scenario(order.first_seed).plan()
-    SchedulerSettings(batch_groups=order.batch_groups, bound_versions=1, window_groups=order.window_groups)
+    SchedulerSettings(
+        batch_groups=order.batch_groups,
+        bound_versions=1,
+        window_groups=order.window_groups,
+        wave_groups=order.wave_groups,
+    )
 
 
 class _Advisor:

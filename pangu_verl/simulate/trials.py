@@ -137,6 +137,7 @@ class Bench:
             batch_groups=self._order.batch_groups,
             bound_versions=setting.bound_versions,
             window_groups=setting.window_groups,
+            wave_groups=self._order.wave_groups,
         )
         policy = self._policy(setting.variant)
         run = run_scheduled(scenario, settings, policy, priority=self._priority, on_step=steps.append)

@@ -145,6 +145,26 @@ def test_verl_point_without_an_answer_is_named() -> None:
     assert marks.undominated([{"name": "a cell", "points": points}]) == [{"cell": "a cell", "point": "verl_drop"}]
 
 
+def test_mark_says_whether_it_was_reached_in_waves_only() -> None:
+    points = [
+        point("verl_drop", "verl", 0.5, 0.7),
+        point("mask", "ours", 0.52, 0.72),
+        point("mask, in waves", "waves", 0.6, 0.7),
+        point("verl_drop in waves, warm-up 1", "others", 0.58, 0.75),
+        point("admission only", "others", 0.9, 1.0),
+        point("wait", "ours", 0.41, 1.0),
+    ]
+    mark = marks.marked(2, points, [AnyLimit(0.53)])
+    assert (mark["is_reached"], mark["is_reached_as_they_come"]) == (True, False)
+    assert (mark["ours"], mark["ours_as_they_come"]) == ("mask, in waves", "mask")
+    assert mark["verl_in_waves_fresh_token_share"] == 0.58
+
+
+def test_verl_point_may_have_its_answer_in_waves() -> None:
+    points = [point("verl_drop", "verl", 0.6, 0.9), point("mask, in waves", "waves", 0.7, 0.95)]
+    assert marks.undominated([{"name": "a cell", "points": points}]) == []
+
+
 def test_paired_difference_takes_out_what_seeds_have_in_common() -> None:
     mean, low, high = spreads.paired_difference([0.11, 0.52, 0.93], [0.10, 0.50, 0.90])
     assert mean == pytest.approx(0.02)

@@ -71,3 +71,8 @@ def test_an_adjustment_that_cannot_run_is_refused_and_changes_nothing(bound: int
     with pytest.raises(WrongUse):
         scheduler.adjust(bound, window)
     assert scheduler.settings == SOUND
+
+
+def test_a_wave_of_less_than_a_batch_is_refused() -> None:
+    with pytest.raises(WrongUse, match="wave_groups=3 is less than a batch of 4 groups"):
+        replace(SOUND, wave_groups=3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from scheduler_made import finish, keys_of, prompt, prompts, trajectory, youngest_first
 
@@ -56,6 +58,24 @@ def test_capacity_counts_what_waits() -> None:
     assert scheduler.capacity() == 0
     scheduler.dispatch(4)
     assert scheduler.capacity() == 2
+
+
+def test_a_wave_is_admitted_whole_once_less_than_a_batch_waits() -> None:
+    scheduler = Scheduler(replace(SETTINGS, wave_groups=4), Wait())
+    assert scheduler.capacity() == 4
+    scheduler.admit(prompts(4))
+    scheduler.dispatch(2)
+    assert scheduler.capacity() == 0
+    scheduler.dispatch(1)
+    assert scheduler.capacity() == 4
+
+
+def test_waves_of_expected_length_rise_and_fall_in_turn() -> None:
+    scheduler = Scheduler(replace(SETTINGS, wave_groups=2), Wait())
+    first = scheduler.admit([prompt("long", expected_tokens=9.0), prompt("short", expected_tokens=1.0)])
+    second = scheduler.admit([prompt("brief", expected_tokens=2.0), prompt("slow", expected_tokens=8.0)])
+    assert keys_of([*first, *second]) == ["short", "long", "slow", "brief"]
+    assert [group.order for group in [*first, *second]] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("limit_groups", [0, -3])

@@ -34,6 +34,8 @@ SMALL = Order(steps=4, batch_groups=8, trajectories=2)
         (replace(SMALL, warm_up_batches=1), "--warm-up belongs to verl_drop and verl_wait, not to 'mask'"),
         (replace(SMALL, seeds=0), "--seeds is at least 1"),
         (replace(SMALL, window_groups=7), "window_groups=7 can never fill a batch of 8 groups"),
+        (replace(SMALL, wave_groups=7), "wave_groups=7 is less than a batch of 8 groups"),
+        (replace(SMALL, policy="verl_wait", wave_groups=16), "baseline 'verl_wait' does not take --wave"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_runs(order: Order, message: str) -> None:
@@ -45,6 +47,20 @@ def test_a_seed_decides_the_run(tmp_path: Path) -> None:
     first, again, other = (run_order(replace(SMALL, first_seed=seed))[0] for seed in (3, 3, 4))
     assert first == again
     assert first != other
+
+
+def test_waves_of_length_bring_speed_where_lengths_are_unlike() -> None:
+    order = replace(SMALL, policy="wait", trace="heavy", steps=40, seeds=2)
+    as_they_come, in_waves = (summary(run_order(replace(order, wave_groups=wave))) for wave in (None, 80))
+    assert in_waves["fresh_token_share"] > 1.1 * as_they_come["fresh_token_share"]
+    assert in_waves["violations"] == 0
+
+
+def test_waves_of_a_recorded_trace_are_refused_as_it_knows_no_lengths_beforehand(tmp_path: Path) -> None:
+    file = tmp_path / "lengths.jsonl"
+    file.write_text('{"prompt": "a", "tokens": 5}\n')
+    with pytest.raises(WrongUse, match=r"--wave orders by expected lengths, and .*lengths\.jsonl carries none"):
+        prepare(replace(SMALL, trace=str(file), wave_groups=16))
 
 
 def test_a_cluster_comes_from_a_file(tmp_path: Path) -> None:

@@ -29,10 +29,18 @@ class SchedulerMachine(RuleBasedStateMachine):
     def start(self, settings: SchedulerSettings, policy: StalenessPolicy, priority: str) -> None:
         self.world = World(settings, policy, PRIORITIES[priority](), self.new_ledger())
 
-    @rule(tasks=st.lists(st.sampled_from(TASKS), min_size=1, max_size=8), trajectories=st.integers(1, 2))
-    def admit(self, tasks: list[str], trajectories: int) -> None:
-        first, self.num_keys = self.num_keys, self.num_keys + len(tasks)
-        self.world.admit([prompt(f"k{first + place}", task, trajectories) for place, task in enumerate(tasks)])
+    @rule(
+        prompts=st.lists(st.tuples(st.sampled_from(TASKS), st.none() | st.integers(1, 9)), min_size=1, max_size=8),
+        trajectories=st.integers(1, 2),
+    )
+    def admit(self, prompts: list[tuple[str, int | None]], trajectories: int) -> None:
+        first, self.num_keys = self.num_keys, self.num_keys + len(prompts)
+        self.world.admit(
+            [
+                prompt(f"k{first + place}", task, trajectories, expected_tokens)
+                for place, (task, expected_tokens) in enumerate(prompts)
+            ]
+        )
 
     @rule(limit_groups=st.integers(-1, 12))
     def dispatch(self, limit_groups: int) -> None:

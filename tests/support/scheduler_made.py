@@ -18,8 +18,8 @@ from pangu_verl.types import StalenessPolicy
 TASKS = ("maths", "code", "chat")
 
 
-def prompt(key: str, task: str = "maths", trajectories: int = 1) -> Prompt:
-    return Prompt(key=key, task=task, trajectories=trajectories)
+def prompt(key: str, task: str = "maths", trajectories: int = 1, expected_tokens: float | None = None) -> Prompt:
+    return Prompt(key=key, task=task, trajectories=trajectories, expected_tokens=expected_tokens)
 
 
 def prompts(count: int, first: int = 0, task: str = "maths", trajectories: int = 1) -> list[Prompt]:
@@ -108,4 +108,5 @@ def made_settings(draw: st.DrawFn) -> SchedulerSettings:
         window_groups=draw(st.none() | st.integers(batch_groups, 4 * batch_groups)),
         lookahead_groups=draw(st.none() | st.integers(1, 6)),
         overtaking_groups=draw(st.none() | st.integers(1, 6)),
+        wave_groups=draw(st.none() | st.integers(batch_groups, 3 * batch_groups)),
     )

@@ -92,10 +92,20 @@ class World:
 
     def admit(self, new: Sequence[Prompt]) -> None:
         groups = self.scheduler.admit(new)
-        assert [group.prompt for group in groups] == list(new)
+        self._check_wave(groups, new)
         for group in groups:
             assert group.order > max((known.order for known in self.known.values()), default=-1)
             self.known[group.key] = Known(group.prompt, group.order)
+
+    def _check_wave(self, groups: Sequence[Group], new: Sequence[Prompt]) -> None:
+        admitted = [group.prompt for group in groups]
+        if self.settings.wave_groups is None:
+            assert admitted == list(new)
+            return
+        assert sorted(prompt.key for prompt in admitted) == sorted(prompt.key for prompt in new)
+        falls = len(self.known) // self.settings.wave_groups % 2 == 1
+        lengths = [prompt.expected_tokens for prompt in admitted if prompt.expected_tokens is not None]
+        assert lengths == sorted(lengths, reverse=falls)
 
     def dispatch(self, limit_groups: int) -> list[Group]:
         waited = [self.known[key] for key in self.keys(State.WAITING)]

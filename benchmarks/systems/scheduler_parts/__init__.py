@@ -14,6 +14,10 @@ PARTS = ("cells", "terms", "controller", "scale")
 BATCH_GROUPS = 64
 TRAJECTORIES = 8
 SLOTS = 512
+#: Error of the expected length that a prompt carries, where an order asks for it (sigma of its logarithm).
+ESTIMATE_SIGMA = 0.3
+#: Of a wave of expected lengths: it divides the steps of a run, so that none is cut off.
+WAVE_BATCHES = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,14 +33,18 @@ _MARKS = {
     ("ours", "mask"): (OURS, "o", True, "ours, mask (floors joined)"),
     ("ours", "drop"): (OURS, "^", False, "ours, drop"),
     ("ours", "wait"): (OURS, "s", False, "ours, wait"),
+    ("waves", "mask"): (OURS, "v", True, "ours in waves, mask (joined)"),
+    ("waves", "drop"): (OURS, "<", False, "ours in waves, drop"),
+    ("waves", "wait"): (OURS, ">", False, "ours in waves, wait"),
     ("verl", "verl_drop"): (VERL, "o", True, "verl drop (warm-ups joined)"),
     ("verl", "verl_wait"): (VERL, "s", False, "verl wait, each warm-up"),
     ("others", "admission"): (OTHERS, "X", True, "admission only: over its bound"),
     ("others", "mask"): (OURS, "*", False, "mask, wholly masked rows left out"),
+    ("others", "verl_drop in waves"): (VERL, "v", False, "verl's drop in our waves"),
     ("others", "synchronous"): (OTHERS, "P", True, "synchronous"),
     ("others", "one step"): (OTHERS, "D", False, "one step off"),
 }
-_JOINED = (("ours", "mask"), ("verl", "verl_drop"))
+_JOINED = (("ours", "mask"), ("waves", "mask"), ("verl", "verl_drop"))
 _LOWEST_RATIO = 0.5
 
 
@@ -86,7 +90,7 @@ def _frontier(cells: Sequence[Mapping[str, Any]]) -> Figure:
         for colour, marker, is_filled, label in _MARKS.values()
     ]
     asked = Line2D([], [], color=VERL, ls=":", label="asked: 1.08 x the best verl mode, or 0.97")
-    limit = Line2D([], [], color=OTHERS, lw=0.8, label="most that masking allows anybody")
+    limit = Line2D([], [], color=OTHERS, lw=0.8, label="most possible as prompts come")
     canvas.legend(handles=[*marks, asked, limit], loc="outside upper center", ncols=4, frameon=False)
     return canvas
 

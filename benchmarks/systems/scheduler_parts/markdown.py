@@ -48,7 +48,9 @@ def provenance_line(record: Mapping[str, Any], path: Path) -> str:
 def target_rows(targets: Sequence[Mapping[str, Any]], *, asked: str = "asked") -> list[str]:
     rows = []
     for target in targets:
-        verdict = "yes" if target["met"] else "no; nobody can" if target.get("is_possible") is False else "no"
+        verdict = (
+            "yes" if target["met"] else "no; nobody can as prompts come" if target.get("is_possible") is False else "no"
+        )
         rows.append([target["name"], target[asked], _share(target["measured"]), verdict])
     return _table(["what", "asked", "measured", "met"], rows)
 
@@ -83,21 +85,30 @@ def _cells(figures: Part, path: Path) -> list[str]:
     for cell, mark in marks:
         reached = {True: "yes", False: "no", None: "no mark"}[mark["is_reached"]]
         asked = mark["asked_fresh_token_share"]
-        if mark["is_reached"] is False and asked > mark["most_fresh_token_share_of_anybody"]:
-            reached = "no; nobody can"
         rows.append(
             [
                 cell["name"],
                 f"{mark['best_verl']}: {_point(mark, 'best_verl')}",
                 _share(asked),
-                f"{mark['ours']}: {_point(mark, 'ours')}" if mark["ours"] else "none that long",
-                _share(mark["most_fresh_token_share_of_anybody"]),
+                _named_point(mark, "ours_as_they_come"),
+                _share(mark["most_fresh_token_share_as_they_come"]),
+                _named_point(mark, "ours_in_waves"),
+                _named_point(mark, "verl_in_waves"),
                 _share(mark["wait_bound_share"]),
                 reached,
             ]
         )
-    heading = ["cell", "best verl mode: fresh / length", "asked", "ours at that length or more: fresh / length",
-               "most possible", "wait's bound_share", "reached"]  # fmt: skip
+    heading = [
+        "cell",
+        "best verl mode: fresh / length",
+        "asked",
+        "ours as prompts come, at that length or more",
+        "most possible so",
+        "ours in waves",
+        "verl's drop in our waves",
+        "wait's bound_share",
+        "reached",
+    ]
     asked_of = [mark for _, mark in marks if mark["is_reached"] is not None]
     undominated = figures["undominated_verl_points"]
     return [
@@ -111,11 +122,13 @@ def _cells(figures: Part, path: Path) -> list[str]:
         "",
         *_table(heading, rows),
         "",
-        f"Reached: {sum(mark['is_reached'] for mark in asked_of)} of {len(asked_of)} marks. verl's points that none of "
-        f"ours equals or exceeds in both shares: {len(undominated)}"
+        f"Reached: {sum(mark['is_reached'] for mark in asked_of)} of {len(asked_of)} marks, "
+        f"{sum(mark['is_reached_as_they_come'] for mark in asked_of)} of them with prompts as they come. verl's points "
+        f"that none of ours equals or exceeds in both shares: {len(undominated)}"
         + "".join(f"; {found['cell']}: {found['point']}" for found in undominated)
-        + ". `most possible` is the limit of `scheduler_parts/limits.py` at the best verl mode's trained length: for "
-        "batches in the order of admission, whatever is masked.",
+        + ". `most possible so` is the limit of `scheduler_parts/limits.py` at the best verl mode's trained length, "
+        "for batches in the order in which prompts come, whatever is masked. Waves need expected lengths; verl's "
+        "drop in our waves is verl's rule on prompts that somebody has put into the same order beforehand.",
         "",
         _wait_line(figures["cells"]),
         "",
@@ -125,6 +138,10 @@ def _cells(figures: Part, path: Path) -> list[str]:
 
 def _point(mark: Mapping[str, Any], whose: str) -> str:
     return f"{mark[f'{whose}_fresh_token_share']:.3f} / {mark[f'{whose}_trained_length_ratio']:.3f}"
+
+
+def _named_point(mark: Mapping[str, Any], whose: str) -> str:
+    return f"{mark[whose]}: {_point(mark, whose)}" if mark[whose] else "none that long"
 
 
 def _wait_line(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -143,7 +160,8 @@ def _terms(figures: Part, path: Path) -> list[str]:
             for cell in figures["cells"]
         ]
         cells = [_effects(name, [differences[name] for differences in by_cell]) for name in _TERM_MEASURES]
-        rows.append([verdict["order"], *cells, f"{verdict['recommended_weight']:g}"])
+        weight = verdict["recommended_weight"]
+        rows.append([verdict["order"], *cells, "-" if weight is None else f"{weight:g}"])
     return [
         "### Each priority term against first come, first served",
         "",

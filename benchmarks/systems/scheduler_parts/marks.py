@@ -27,10 +27,9 @@ def marked(bound_versions: int, points: Sequence[Point], limits: Sequence[Limit]
     """What is asked of a cell (None where it has no pass mark), what ours reach, and the most that anybody could."""
     verl = max((point for point in points if point["side"] == "verl"), key=_fresh)
     asked = min(FACTOR * _fresh(verl), MOST_ASKED)
-    long_enough = [
-        point for point in points if point["side"] == "ours" and _length(point) >= _length(verl) - EQUAL_WITHIN
-    ]
-    best = max(long_enough, key=_fresh, default=None)
+    least_length = _length(verl) - EQUAL_WITHIN
+    as_they_come, in_waves = (_best(points, side, least_length) for side in ("ours", "waves"))
+    best = max(filter(None, (as_they_come, in_waves)), key=_fresh, default=None)
     has_mark = bound_versions > 1 and _fresh(verl) < NEAR_CEILING
     limit = statistics.fmean(limit.most_fresh(_length(verl)) for limit in limits)
     return {
@@ -38,12 +37,28 @@ def marked(bound_versions: int, points: Sequence[Point], limits: Sequence[Limit]
         "best_verl_fresh_token_share": _fresh(verl),
         "best_verl_trained_length_ratio": _length(verl),
         "asked_fresh_token_share": asked if has_mark else None,
-        "ours": best and best["point"],
-        "ours_fresh_token_share": best and _fresh(best),
-        "ours_trained_length_ratio": best and _length(best),
+        **_described("ours", best),
+        **_described("ours_as_they_come", as_they_come),
+        **_described("ours_in_waves", in_waves),
+        **_described("verl_in_waves", _best(points, "others", least_length, prefix="verl_drop in waves")),
         "is_reached": bool(best and _fresh(best) >= asked) if has_mark else None,
-        "most_fresh_token_share_of_anybody": limit,
+        "is_reached_as_they_come": bool(as_they_come and _fresh(as_they_come) >= asked) if has_mark else None,
+        "most_fresh_token_share_as_they_come": limit,
         "wait_bound_share": next(point["bound_share"][0] for point in points if point["point"] == "wait"),
+    }
+
+
+def _best(points: Sequence[Point], side: str, least_length: float, prefix: str = "") -> Point | None:
+    """The most fresh tokens of those that train on long enough responses."""
+    found = [point for point in points if point["side"] == side and point["point"].startswith(prefix)]
+    return max((point for point in found if _length(point) >= least_length), key=_fresh, default=None)
+
+
+def _described(whose: str, point: Point | None) -> dict[str, Any]:
+    return {
+        whose: point and point["point"],
+        f"{whose}_fresh_token_share": point and _fresh(point),
+        f"{whose}_trained_length_ratio": point and _length(point),
     }
 
 
@@ -62,7 +77,7 @@ def targets(cells: Sequence[Mapping[str, Any]]) -> list[Target]:
     for cell in cells:
         mark = cell["mark"]
         if mark["asked_fresh_token_share"] is not None:
-            asked, limit = mark["asked_fresh_token_share"], mark["most_fresh_token_share_of_anybody"]
+            asked, limit = mark["asked_fresh_token_share"], mark["most_fresh_token_share_as_they_come"]
             name = f"{cell['name']}: fresh tokens at a length ratio of {mark['best_verl_trained_length_ratio']:.2f}"
             reached = mark["ours_fresh_token_share"] or 0.0
             found.append(Target(name, f">= {asked:.3f}", reached, mark["is_reached"], asked <= limit))
@@ -77,7 +92,7 @@ def targets(cells: Sequence[Mapping[str, Any]]) -> list[Target]:
 
 def _is_no_worse(ours: Point, verl: Point) -> bool:
     is_level = _fresh(ours) >= _fresh(verl) - EQUAL_WITHIN and _length(ours) >= _length(verl) - EQUAL_WITHIN
-    return ours["side"] == "ours" and is_level
+    return ours["side"] in ("ours", "waves") and is_level
 
 
 def _fresh(point: Point) -> float:

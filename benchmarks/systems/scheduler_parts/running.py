@@ -10,15 +10,18 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TypeVar
 
+from pangu_verl.queue.entries import Prompt
 from pangu_verl.queue.priority import Priority
+from pangu_verl.queue.waves import in_wave, rises
 from pangu_verl.scheduler.batch import Batch
 from pangu_verl.scheduler.scheduler import Scheduler
 from pangu_verl.scheduler.settings import SchedulerSettings
 from pangu_verl.simulate.cluster import Cluster, design_cluster
-from pangu_verl.simulate.traces import Trace
+from pangu_verl.simulate.traces import Responses, Trace
 from pangu_verl.types import StalenessPolicy
 
 from . import SLOTS
@@ -60,6 +63,35 @@ class DrawnTrace:
         self.prompt = cache(trace.prompt)
         self.prompt_tokens = trace.prompt_tokens
         self.responses = cache(trace.responses)
+
+
+class WavedTrace:
+    """A trace in the waves that our scheduler makes of it, for those who take prompts as they come."""
+
+    def __init__(self, trace: Trace, wave_groups: int) -> None:
+        self.name = trace.name
+        self.trajectories = trace.trajectories
+        self.mean_tokens = trace.mean_tokens
+        self.task_means = trace.task_means
+        self._trace = trace
+        self._wave_groups = wave_groups
+        self._rows: list[int] = []
+
+    def prompt(self, index: int) -> Prompt:
+        return replace(self._trace.prompt(self._row(index)), key=f"p{index}", row=index)
+
+    def prompt_tokens(self, index: int) -> int:
+        return self._trace.prompt_tokens(self._row(index))
+
+    def responses(self, index: int, attempt: int) -> Responses:
+        return self._trace.responses(self._row(index), attempt)
+
+    def _row(self, index: int) -> int:
+        while index >= (first := len(self._rows)):
+            prompts = [self._trace.prompt(first + place) for place in range(self._wave_groups)]
+            wave = in_wave(prompts, rises=rises(first, self._wave_groups))
+            self._rows += [int(prompt.key.removeprefix("p")) for prompt in wave]
+        return self._rows[index]
 
 
 #: The traces that a process used last.

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``is_possible`` is False where ``limits`` shows that nobody can, None where nothing of that kind is known."""
+    """``is_possible`` is False where ``limits`` shows that nobody can with prompts as they come.
+
+    It is None where nothing of that kind is known.
+    """
 
     name: str
     asked: str

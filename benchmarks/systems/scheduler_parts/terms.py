@@ -5,6 +5,7 @@ in its logarithm) and the pass rate of one earlier attempt. A term stands alone 
 selection; prompts, lengths and seeds are the same for all, so differences are taken seed by seed. A term has an effect
 on a measure where the interval of the difference excludes 0 and its mean is larger than one point (0.01; ages: one
 version). The weight that follows is 1, or -1, where a measure gains and neither fresh tokens nor trained length lose.
+Admission in waves of expected length stands beside the terms: it is no term and has no weight.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pangu_verl.simulate.scenario import Scenario, simulate
 from pangu_verl.simulate.traces import LogNormalTrace, Task, named_trace
 from pangu_verl.types import StalenessPolicy
 
-from . import BATCH_GROUPS, TRAJECTORIES, Scale
+from . import BATCH_GROUPS, ESTIMATE_SIGMA, TRAJECTORIES, WAVE_BATCHES, Scale
 from .running import WatchedScheduler, cluster_of, drawn, run_all
 from .spreads import paired_difference, spread
 from .targets import Target
@@ -37,7 +38,6 @@ TASKS = (
 )
 TARGET_SHARES = {"maths": 0.4, "code": 0.3, "choice": 0.3}
 ARRIVAL_SHARES = {task.name: task.share for task in TASKS}
-ESTIMATE_SIGMA = 0.3
 TRAIN_TO_ROLLOUT_RATIO = 0.5
 TRACES = ("mid", "heavy")
 BOUNDS_VERSIONS = (2, 4)
@@ -65,12 +65,16 @@ _MUST_NOT_LOSE = ("fresh_token_share", "trained_length_ratio")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """One term with its weight (none: first come, first served). ``task_shares`` are what the tasks are to have."""
+    """One term with its weight, or admission in waves; neither: first come, first served.
+
+    ``task_shares`` are what the tasks are to have.
+    """
 
     name: str
     term: str = ""
     weight: float = 0.0
     aims_at_arrivals: bool = False
+    in_waves: bool = False
 
     @property
     def task_shares(self) -> Mapping[str, float]:
@@ -93,6 +97,7 @@ def orders() -> list[Order]:
             weight=1.0,
             aims_at_arrivals=True,
         ),
+        Order(name="in waves", in_waves=True),
     ]
 
 
@@ -113,7 +118,10 @@ class _TermRun:
             batch_groups=BATCH_GROUPS,
         )
         settings = SchedulerSettings(
-            batch_groups=BATCH_GROUPS, bound_versions=self.bound_versions, task_shares=self.order.task_shares
+            batch_groups=BATCH_GROUPS,
+            bound_versions=self.bound_versions,
+            task_shares=self.order.task_shares,
+            wave_groups=WAVE_BATCHES * BATCH_GROUPS if self.order.in_waves else None,
         )
         seen = _Seen()
         scheduler = WatchedScheduler(settings, self.policy, self.order.priority(), seen.see)
@@ -189,7 +197,7 @@ def measure(scale: Scale) -> dict[str, Any]:
     return {
         "settings": _settings(scale),
         "cells": cells,
-        "verdicts": [_verdict(order, cells) for order in orders() if order.term],
+        "verdicts": [_verdict(order, cells) for order in orders() if order.name != FIFO],
     }
 
 
@@ -208,6 +216,7 @@ def _settings(scale: Scale) -> dict[str, Any]:
         ],
         "target_shares": TARGET_SHARES,
         "windows": "lookahead and overtaking of one batch, window of (s + 1) batches",
+        "wave_batches": WAVE_BATCHES,
         "figures": "mean, lowest and highest over the seeds; differences: mean and 95% interval",
     }
 
@@ -221,7 +230,7 @@ def _compared(found: Mapping[str, Sequence[Mapping[str, float]]]) -> list[dict[s
             "order": order.name,
             "measures": {name: spread([each[name] for each in ours]) for name in _IS_MORE_BETTER},
         }
-        if order.term:
+        if order.name != FIFO:
             row["differences"] = {
                 name: paired_difference([each[name] for each in ours], [each[name] for each in fifo])
                 for name in _IS_MORE_BETTER
@@ -245,7 +254,7 @@ def _verdict(order: Order, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "order": order.name,
         "gains": gains,
         "losses": losses,
-        "recommended_weight": order.weight if is_worth_it else 0.0,
+        "recommended_weight": (order.weight if is_worth_it else 0.0) if order.term else None,
     }
 
 

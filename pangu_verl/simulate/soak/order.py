@@ -31,6 +31,7 @@ ESTIMATE_SIGMA = 0.5
 SLOTS_PER_DEVICE = 4
 TRAIN_TO_ROLLOUT_RATIO = 0.5
 STEPS_BETWEEN_FAILURES = 3.0
+WAVE_BATCHES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +81,7 @@ class SoakOrder:
             batch_groups=self.batch_groups,
             bound_versions=self.bound_versions,
             steps_per_version=self.steps_per_version,
+            wave_groups=WAVE_BATCHES * self.batch_groups,
             task_shares={task.name: task.share for task in TASKS},
         )
 
