@@ -42,12 +42,14 @@ class Pools:
 
     def check_new(self, groups: Sequence[Group]) -> None:
         """Raise ``WrongUse`` for a key that is live or comes twice, and for a group that could never be ready."""
-        keys = [group.key for group in groups]
-        for place, key in enumerate(keys):
-            if groups[place].prompt.trajectories < 1:
+        seen: set[str] = set()
+        for group in groups:
+            key = group.key
+            if group.prompt.trajectories < 1:
                 raise WrongUse(f"a group has 1 trajectory or more, but {key!r} asks for none; correct its prompt")
-            if key in self.live or (len(set(keys)) < len(keys) and key in keys[:place]):
+            if key in self.live or key in seen:
                 raise WrongUse(f"prompt keys are unique in a run, but {key!r} came again; give each draw its own key")
+            seen.add(key)
 
     def admit(self, groups: Sequence[Group]) -> None:
         self.live |= {group.key: group for group in groups}

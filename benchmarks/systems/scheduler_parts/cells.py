@@ -24,8 +24,9 @@ from .targets import Target
 TRACES = ("mild", "mid", "heavy")
 BOUNDS_VERSIONS = (1, 2, 4)
 RATIOS = (0.5, 1.0)
-#: One step a version, and verl's default of parameter_sync_step for separate_async.
+#: One step a version as in the design, and verl's default of parameter_sync_step for separate_async, with fewer seeds.
 STEPS_PER_VERSION = (1, 4)
+_SEEDS_OF_SEVERAL_STEPS = 2
 
 _CURVE_RATIOS = (0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 1.0)
 _KEPT = (
@@ -67,7 +68,7 @@ class _CellLimit:
 def measure(scale: Scale) -> dict[str, Any]:
     runs = _runs(scale)
     outcomes = dict(zip(runs, run_all(runs, scale.processes), strict=True))
-    limits = [_CellLimit(cell, seed, scale.steps) for seed in scale.seeds for cell in _cells()]
+    limits = [_CellLimit(cell, seed, scale.steps) for cell in _cells() for seed in _seeds(cell, scale)]
     limit_by_cell: defaultdict[Cell, list[Limit]] = defaultdict(list)
     for limit, found in zip(limits, run_all(limits, scale.processes), strict=True):
         limit_by_cell[limit.cell].append(found)
@@ -93,6 +94,7 @@ def measure(scale: Scale) -> dict[str, Any]:
 def _settings(scale: Scale) -> dict[str, Any]:
     return {
         "seeds": list(scale.seeds),
+        "seeds_of_several_steps": list(scale.seeds[:_SEEDS_OF_SEVERAL_STEPS]),
         "steps": scale.steps,
         "batch_groups": BATCH_GROUPS,
         "trajectories": TRAJECTORIES,
@@ -115,6 +117,10 @@ def _cells() -> list[Cell]:
     ]
 
 
+def _seeds(cell: Cell, scale: Scale) -> tuple[int, ...]:
+    return scale.seeds if cell.steps_per_version == 1 else scale.seeds[:_SEEDS_OF_SEVERAL_STEPS]
+
+
 def _curve(limits: Sequence[Limit]) -> list[list[float]]:
     """Trained-length ratios, and the most fresh-token share that anybody could have with that or more."""
     return [[ratio, statistics.fmean(limit.most_fresh(ratio) for limit in limits)] for ratio in _CURVE_RATIOS]
@@ -135,8 +141,8 @@ def _runs(scale: Scale) -> list[_CellRun]:
     """By trace and seed, so that a process draws few of them."""
     runs = [
         _CellRun(cell, point, seed, scale.steps)
-        for seed in scale.seeds
         for cell in _cells()
+        for seed in _seeds(cell, scale)
         for point in [*points_of(cell.bound_versions), *(unbounded_points() if cell == _first(cell) else [])]
     ]
     return sorted(runs, key=lambda run: (TRACES.index(run.cell.trace), run.seed))
@@ -145,7 +151,7 @@ def _runs(scale: Scale) -> list[_CellRun]:
 def _figures(
     cell: Cell, point: Point, outcomes: Mapping[_CellRun, Mapping[str, float]], scale: Scale
 ) -> dict[str, Any]:
-    found = [outcomes[_CellRun(cell, point, seed, scale.steps)] for seed in scale.seeds]
+    found = [outcomes[_CellRun(cell, point, seed, scale.steps)] for seed in _seeds(cell, scale)]
     return {
         "point": point.name,
         "side": point.side,

@@ -23,7 +23,7 @@ from .running import WavedTrace, cluster_of, drawn
 Side = Literal["ours", "waves", "verl", "others"]
 
 #: Options of ``mask``: (least fresh share, most evictions).
-FLOORS = ((0.0, 0), (0.1, 1), (0.2, 1), (0.3, 1), (0.5, 1), (0.5, 2), (0.7, 2), (1.0, 3))
+FLOORS = ((0.0, 0), (0.2, 1), (0.3, 1), (0.5, 1), (0.5, 2), (0.7, 2), (1.0, 3))
 DROP_EVICTIONS = (1, 2)
 WAVE_FLOORS = ((0.3, 1), (0.5, 2), (0.7, 2), (1.0, 3))
 #: Of verl's drop on prompts that were put into the same waves beforehand, for information.
