@@ -36,6 +36,8 @@ class LineageMachine(SchedulerMachine):
         step = len(self.world.steps) - 1
         if is_training and self.world.consumed_at_version:
             step -= 1
+        if self.cuts and step < self.cuts[-1][0].step:
+            return  # Snapshots follow the steps, which the ledger sees to.
         self.num_cuts += 1
         cut = lineage.checkpoint(self.world, self.folder / f"checkpoint-{self.num_cuts}", step=step)
         self.cuts.append((cut, self.num_keys))

@@ -110,7 +110,9 @@ def _rewind(key: str, known: Known, payloads: Payloads) -> None:
 
 
 def _restore(world: World, settings: SchedulerSettings) -> None:
-    is_as_before = settings == world.settings
+    # A bound that was moved since a group started is not remembered: the group's is then that of the settings.
+    started = [known for known in world.known.values() if known.state in LIVE_STATES and known.bound is not None]
+    is_as_before = all(known.bound == settings.bound_of(known.prompt.task) for known in started)
     world.scheduler = Scheduler.restore(settings, world.policy, _ledger(world), world.priority)
     for key in world.keys(*LIVE_STATES):
         known, group = world.known[key], world.scheduler.live[key]
