@@ -24,9 +24,10 @@ from pangu_verl.queue.ledger_snapshot import Mark, digest_of, read_mark
 from pangu_verl.queue.ledger_store import (
     Durability,
     Store,
-    files_of,
+    free_name,
     move_durably,
     open_store,
+    put_aside,
     refuse_unfit_folder,
     remove,
 )
@@ -91,15 +92,12 @@ def restore(
     mark = read_mark(snapshot)
     _refuse_foreign(mark, snapshot, run_id, step)
     live = path if _is_readable(path, run_id, durability) else None
-    aside = _free_name(path)
+    aside = free_name(path)
     partial = path.with_name(f"{path.name}.restoring")
     _copy(mark, snapshot, partial)
     with contextlib.closing(open_store(partial, run_id, durability)) as store:
         resumption = _rewind(store, mark, payload_keys, live, aside)
-    with FaultsExplained(path):
-        for file, former in zip(files_of(path), files_of(aside), strict=True):
-            if file.exists():
-                file.replace(former)
+    put_aside(path)
     move_durably(partial, path)
     return Ledger.open(path, run_id, durability, clock), resumption
 
@@ -136,13 +134,6 @@ def _is_readable(path: Path, run_id: str, durability: Durability) -> bool:
     except RunFailed:
         return False
     return True
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (found := path.with_name(f"{path.name}.superseded-{number}")).exists():
-        number += 1
-    return found
 
 
 def _rewind(

@@ -171,6 +171,24 @@ def files_of(path: Path) -> list[Path]:
     return [path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal", "")]
 
 
+def put_aside(path: Path) -> Path:
+    """Gives a ledger that no process holds another name, with its log; returns it."""
+    aside = free_name(path)
+    with FaultsExplained(path):
+        for file, former in zip(files_of(path), files_of(aside), strict=True):
+            if file.exists():
+                file.replace(former)
+    return aside
+
+
+def free_name(path: Path) -> Path:
+    """What a ledger is called that has been put aside."""
+    number = 1
+    while (found := path.with_name(f"{path.name}.superseded-{number}")).exists():
+        number += 1
+    return found
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -36,15 +36,39 @@ def by_preference(
     if not priority.weights:
         return groups
     window = anchored(groups, settings.overtaking_groups or settings.batch_groups)
-    candidates = Candidates.of(
-        window,
+    candidates = _candidates(window, settings, point=point, version=version, taken_groups=taken_groups)
+    return [*(window[place] for place in priority.order(candidates)), *groups[len(window) :]]
+
+
+def request_numbers(
+    groups: Sequence[Group],
+    priority: Priority,
+    settings: SchedulerSettings,
+    *,
+    version: int,
+    taken_groups: Mapping[str, float],
+) -> list[int]:
+    """For each of ``groups`` the number that its requests carry; a server runs lower ones first."""
+    candidates = _candidates(groups, settings, point="request", version=version, taken_groups=taken_groups)
+    return priority.request_priorities(candidates, settings.overtaking_groups or settings.batch_groups)
+
+
+def _candidates(
+    groups: Sequence[Group],
+    settings: SchedulerSettings,
+    *,
+    point: Point,
+    version: int,
+    taken_groups: Mapping[str, float],
+) -> Candidates:
+    return Candidates.of(
+        groups,
         point=point,
         version=version,
         bound_of=settings.bound_of,
         taken_groups=taken_groups,
         target_shares=settings.task_shares,
     )
-    return [*(window[place] for place in priority.order(candidates)), *groups[len(window) :]]
 
 
 def with_credit(
@@ -106,10 +130,13 @@ def without_credit(
 
 
 def must_wait(pools: Pools, settings: SchedulerSettings, version: int, later_groups: int) -> bool:
-    """Whether a step now, whatever it takes, would leave a group that is waited for until it is over its bound.
+    """Whether too few groups are ready, or a step would leave one that is waited for until it is over its bound.
 
-    ``later_groups`` more can be consumed at ``version`` after this step, and the settings' number at each later one.
+    ``later_groups`` more can be consumed at ``version`` after this step (below 0: not even this step's), and the
+    settings' number at each later one.
     """
+    if later_groups < 0 or len(pools.ready) < settings.batch_groups:
+        return True
     running = ready = 0
     for deadline in sorted(+pools.awaited_running | +pools.awaited_ready):
         running += pools.awaited_running[deadline]

@@ -7,9 +7,9 @@ A trainer or the simulator drives it by verbs, in one thread::
 
 Invariants: every admitted group is live, consumed or abandoned, exactly one of them; no token over its bound is handed
 out (``batch.check_bound``); where nothing is masked, started groups never outnumber the places that are left for them
-(``deadlines``); at most
-``overtaking_groups`` - 1 younger groups pass an older one, unless an older deadline asks for it. With a ledger every
-verb is written down before it counts. No clock is read, and nothing is sent anywhere: that is the caller's.
+(``deadlines``); at most ``overtaking_groups`` - 1 younger groups pass an older one, unless an older deadline asks for
+it. With a ledger every verb is written down before it counts. No clock is read, and nothing is sent anywhere: that is
+the caller's.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pangu_verl.queue.ledger import Ledger
 from pangu_verl.queue.priority import Priority
 from pangu_verl.queue.terms.candidates import Point
 from pangu_verl.queue.waves import in_wave, rises
+from pangu_verl.scheduler import choosing
 from pangu_verl.scheduler.batch import Batch, check_bound, taken
-from pangu_verl.scheduler.choosing import by_preference, must_wait, step_groups, with_credit, without_credit
 from pangu_verl.scheduler.clock import VersionClock
 from pangu_verl.scheduler.policies import gives_up, is_waited_for
 from pangu_verl.scheduler.pools import Pools
@@ -58,8 +58,7 @@ class Scheduler:
         self._consumed_at_version = 0
         self._consumed_by_task: Counter[str] = Counter()
         self._unexamined: dict[str, Group] = {}
-        #: Keys of groups that left after an attempt had been given up, whose answers may still come.
-        self._left_late: set[str] = set()
+        self._left_late: set[str] = set()  # groups that left after an attempt was given up: answers may still come
         self._examined_for = -1
 
     @classmethod
@@ -68,9 +67,8 @@ class Scheduler:
     ) -> Self:
         """Go on where ``ledger`` stands; it is written to as before.
 
-        That is a checkpoint's cut, or the live ledger while the trainer that consumed its last batch is still alive.
-
-        A group that cannot be in time under these settings, as after a smaller bound was set, is generated anew.
+        That is a checkpoint's cut, or the live ledger while the trainer that consumed its last batch is still alive. A
+        group that cannot be in time under these settings, as after a smaller bound was set, is generated anew.
         """
         scheduler = cls(settings, policy, priority, ledger)
         scheduler.step, scheduler._next_order = ledger.next_step, ledger.next_order
@@ -80,14 +78,12 @@ class Scheduler:
         surplus_steps = scheduler.step - ledger.version * settings.steps_per_version
         scheduler._consumed_at_version = settings.batch_groups * min(max(0, surplus_steps), settings.steps_per_version)
         for group in ledger.groups(LIVE_STATES):
-            is_started = group.state is not State.WAITING
-            deadline = scheduler._deadline(group) if is_started else None
+            deadline = None if group.state is State.WAITING else scheduler._deadline(group)
             scheduler._pools.restore(group, deadline, is_awaited=is_waited_for(policy, group))
         if not policy.masks_tokens:
             started = [group for group in scheduler.live.values() if group.started_version is not None]
-            late = without_credit(
-                started, policy, settings, scheduler._deadline, scheduler.version, scheduler._consumed_at_version
-            )
+            now = scheduler.version, scheduler._consumed_at_version
+            late = choosing.without_credit(started, policy, settings, scheduler._deadline, *now)
             scheduler._reopen(late, "too_old_on_resume")
         return scheduler
 
@@ -114,8 +110,7 @@ class Scheduler:
 
     def capacity(self) -> int:
         """How many prompts may be admitted now, for a choice of what to start next: a whole wave, if it takes any."""
-        wanted = self.settings.lookahead_groups or self.settings.batch_groups
-        missing = max(0, wanted - len(self._pools.waiting))
+        missing = max(0, (self.settings.lookahead_groups or self.settings.batch_groups) - len(self._pools.waiting))
         return (self.settings.wave_groups or missing) if missing else 0
 
     def admit(self, prompts: Sequence[Prompt]) -> list[Group]:
@@ -144,17 +139,22 @@ class Scheduler:
         if limit <= 0:
             return []
         preferred = self._preferred(pools.waiting, "dispatch", pools.started_by_task)
-        if self.policy.masks_tokens:
-            chosen = list(preferred[:limit])
-        else:
-            chosen = with_credit(
-                preferred, limit, pools, settings, self._deadline, self.version, self._consumed_at_version
-            )
+        chosen = list(preferred[:limit])
+        if not self.policy.masks_tokens:
+            now = self.version, self._consumed_at_version
+            chosen = choosing.with_credit(preferred, limit, pools, settings, self._deadline, *now)
         if chosen and self._record:
             self._record.lease([group.key for group in chosen], self.version, LEASE_OWNER, settings.lease_s)
         awaited = {group.key for group in chosen if is_waited_for(self.policy, group)}
         pools.start(chosen, [self._deadline(group) for group in chosen], self.version, awaited)
         return chosen
+
+    def request_priorities(self, groups: Sequence[Group]) -> list[int]:
+        """For a server that runs lower numbers first: one for each of ``groups``, which were started just now."""
+        started = self._pools.started_by_task
+        return choosing.request_numbers(
+            groups, self._priority, self.settings, version=self.version, taken_groups=started
+        )
 
     def complete(self, key: str, member: int, trajectory: Trajectory, attempt: int) -> bool:
         """A trajectory has arrived; its group is ready with the last one. False for an answer that nobody waits for.
@@ -225,14 +225,10 @@ class Scheduler:
         """
         settings, version = self.settings, self.version
         later = settings.groups_per_version - self._consumed_at_version - settings.batch_groups
-        if (
-            later < 0
-            or len(self._pools.ready) < settings.batch_groups
-            or must_wait(self._pools, settings, version, later)
-        ):
+        if choosing.must_wait(self._pools, settings, version, later):
             return None
         preferred = self._preferred(self._pools.ready, "select", self._consumed_by_task)
-        groups = step_groups(self._pools, preferred, settings, version, later, masks=self.policy.masks_tokens)
+        groups = choosing.step_groups(self._pools, preferred, settings, version, later, masks=self.policy.masks_tokens)
         entries = [taken(group, version, self._bound_of(group), masks=self.policy.masks_tokens) for group in groups]
         batch = Batch(step=self.step, version=version, groups=tuple(entries))
         check_bound(batch)
@@ -264,7 +260,7 @@ class Scheduler:
         return group
 
     def _preferred(self, groups: Sequence[Group], point: Point, taken_groups: Mapping[str, float]) -> Sequence[Group]:
-        return by_preference(
+        return choosing.by_preference(
             groups, self._priority, self.settings, point=point, version=self.version, taken_groups=taken_groups
         )
 

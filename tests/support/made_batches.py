@@ -13,7 +13,7 @@ from made_queue import MadeQueue
 from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import get_trainer_cls, trainer_base
 
-from pangu_verl.integrations.verl import judged_training
+from pangu_verl.integrations.verl import queue_rows
 from pangu_verl.integrations.verl.judged_training import judging_trainer
 
 
@@ -37,7 +37,7 @@ class Row:
 def queue_in_memory() -> Iterator[MadeQueue]:
     made = MadeQueue()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (trainer_base, judged_training):
+        for module in (trainer_base, queue_rows):
             patch.setattr(module, "tq", made)
         yield made
 

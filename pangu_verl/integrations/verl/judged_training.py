@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transfer_queue as tq
-from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, get_trainer_cls, register_trainer
 
 from pangu_verl.errors import RunFailed
 from pangu_verl.integrations.verl.judged_groups import filter_by_judged
+from pangu_verl.integrations.verl.queue_rows import MASKS, nested, read, write
 from pangu_verl.integrations.verl.reward_metrics import judged_rewards, training_metrics, validation_metrics
 from pangu_verl.integrations.verl.shared_state import restore_state, state_metrics
 from pangu_verl.integrations.verl.trajectories import (
@@ -112,7 +111,7 @@ class _JudgedTraining(PPOTrainer):
         return dict.fromkeys(names, torch.float32)
 
     def _read_trajectories(self, batch: Any) -> list[Trajectory]:
-        found = _read(batch, ["rm_scores", "extra_fields"])
+        found = read(batch, ["rm_scores", "extra_fields"])
         scores = [float(row.sum()) for row in found["rm_scores"].unbind()]
         return trajectories_of(batch.keys, batch.tags, scores, rewards_of(found, len(batch)))
 
@@ -132,18 +131,6 @@ def _require_judged(trajectories: Sequence[Trajectory], step: int) -> None:
 # --- rows in the queue -----------------------------------------------------------------------------------------------
 
 
-def _read(batch: Any, fields: Sequence[str]) -> Any:
-    """The fields of every row that the queue has, tensors as nested ones."""
-    return tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(fields))
-
-
-def _write(batch: Any, fields: Mapping[str, torch.Tensor]) -> Any:
-    """Write fields of every row; returns the batch as the queue describes it, with all the fields that it has."""
-    return tq.kv_batch_put(
-        keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(dict(fields), batch_size=len(batch))
-    )
-
-
 def _part(batch: Any, chosen: Sequence[bool]) -> Any:
     rows = [index for index, is_chosen in enumerate(chosen) if is_chosen]
     return KVBatchMeta(
@@ -156,30 +143,25 @@ def _part(batch: Any, chosen: Sequence[bool]) -> Any:
 
 def _fields_of(part: Any) -> dict[str, torch.dtype]:
     """What verl wrote for these rows, and so has to be there for the others."""
-    found = _read(part, _ESTIMATED)
+    found = read(part, _ESTIMATED)
     return {name: found[name].dtype for name in found.keys()}  # noqa: SIM118 - a TensorDict iterates over its rows
 
 
 def _write_zeros(batch: Any, fields: Mapping[str, torch.dtype]) -> None:
-    masks = _read(batch, ["response_mask"])["response_mask"].unbind()
-    _write(
+    masks = read(batch, ["response_mask"])["response_mask"].unbind()
+    write(
         batch,
-        {name: _nested([torch.zeros(mask.shape, dtype=dtype) for mask in masks]) for name, dtype in fields.items()},
+        {name: nested([torch.zeros(mask.shape, dtype=dtype) for mask in masks]) for name, dtype in fields.items()},
     )
 
 
 def _mask(batch: Any, is_unjudged: Sequence[bool]) -> Any:
-    """Take unjudged rows out of every loss: the policy's loss reads one of the masks, its denominator the other."""
-    names = ("response_mask", "loss_mask")
-    found = _read(batch, names)
+    """Take unjudged rows out of every loss."""
+    found = read(batch, MASKS)
     masked = {
-        name: _nested(
+        name: nested(
             [torch.zeros_like(row) if out else row for row, out in zip(found[name].unbind(), is_unjudged, strict=True)]
         )
-        for name in names
+        for name in MASKS
     }
-    return _write(batch, masked)
-
-
-def _nested(rows: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.nested.as_nested_tensor(list(rows), layout=torch.jagged)
+    return write(batch, masked)

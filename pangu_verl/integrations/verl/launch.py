@@ -26,6 +26,7 @@ def place_in_run_folder(config: DictConfig, run: Run) -> None:
     trainer.default_local_dir = str(run.folder / "checkpoints")
     trainer.validation_data_dir = str(run.folder / "validation")
     config.pangu.rewards.trail_dir = config.pangu.rewards.trail_dir or str(run.folder / "rewards")
+    config.pangu.scheduler.ledger = config.pangu.scheduler.ledger or str(run.folder / "ledger.sqlite")
     trainer.resume_mode = "auto" if run.resumed else "disable"
     metrics = run.folder / "metrics.jsonl"
     if run.resumed and metrics.exists():

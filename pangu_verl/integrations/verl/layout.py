@@ -105,7 +105,7 @@ def _check_batches(layout: Layout) -> None:
 
 
 def _check_separate_batches(config: DictConfig, layout: Layout) -> None:
-    if config.trainer.v1.trainer_mode != "separate_async":
+    if not is_separate(config):
         return
     steps = whole_number(config, "trainer.v1.separate_async.parameter_sync_step")
     if layout.prompts_per_step != steps * layout.prompts_per_mini_batch:
@@ -138,7 +138,7 @@ def _devices_per_server(config: DictConfig) -> int:
 
 
 def _separate_servers(config: DictConfig, per_server: int) -> int:
-    if config.trainer.v1.trainer_mode != "separate_async":
+    if not is_separate(config):
         return 0
     keys = ("actor_rollout_ref.rollout.n_gpus_per_node", "actor_rollout_ref.rollout.nnodes")
     devices = whole_number(config, keys[0]) * whole_number(config, keys[1])
@@ -192,6 +192,11 @@ def visible_devices(config: DictConfig) -> int | None:
 
     module = getattr(torch, device, None)
     return (int(module.device_count()) or None) if module is not None else None
+
+
+def is_separate(config: DictConfig) -> bool:
+    """Whether some servers have devices of their own: verl's ``separate_async``, and our mode that is made of it."""
+    return OmegaConf.select(config, "trainer.v1.trainer_mode") in ("separate_async", "pangu_ssp")
 
 
 def names_a_cluster(config: DictConfig) -> bool:

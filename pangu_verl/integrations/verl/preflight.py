@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from pangu_verl.errors import WrongUse, first_line
 from pangu_verl.integrations.verl.configuration import whole_number
-from pangu_verl.integrations.verl.layout import Layout, layout_of
+from pangu_verl.integrations.verl.layout import Layout, is_separate, layout_of
 from pangu_verl.integrations.verl.pool_rewards import users_function
+from pangu_verl.integrations.verl.scheduling.refusals import refuse_unfit
 from pangu_verl.integrations.verl.shared_state import settings_of
 from pangu_verl.integrations.verl.training_rows import check_rows
 from pangu_verl.plugins import load_plugins
@@ -30,6 +31,7 @@ def check(config: DictConfig) -> Layout:
     """The layout of a run that can start; raises ``WrongUse`` for the first thing that cannot work."""
     _check_model(config.actor_rollout_ref.model)
     _check_mode(config)
+    refuse_unfit(config)
     _check_backend(config)
     check_rows(config, _abilities(config))
     _check_reward(config.reward.custom_reward_function)
@@ -61,8 +63,7 @@ def _check_model(model: Any) -> None:
 
 
 def _check_mode(config: DictConfig) -> None:
-    separate = config.trainer.v1.trainer_mode == "separate_async"
-    if separate and not config.actor_rollout_ref.hybrid_engine:
+    if is_separate(config) and not config.actor_rollout_ref.hybrid_engine:
         raise WrongUse(
             "actor_rollout_ref.hybrid_engine=false does not start in trainer_mode separate_async of verl 0.9.1 "
             "(it logs with an unknown argument); leave hybrid_engine=true"

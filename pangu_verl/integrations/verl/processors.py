@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from omegaconf import DictConfig, OmegaConf
 
-from pangu_verl.integrations.verl.layout import names_a_cluster
+from pangu_verl.integrations.verl.layout import is_separate, names_a_cluster
 
 PROCESSORS_KEY = "ray_kwargs.ray_init.num_cpus"
 STORAGE_UNITS_KEY = "transfer_queue.backend.SimpleStorage.num_data_storage_units"
@@ -26,7 +26,7 @@ _TO_PLACE_A_WORKER = 1
 def processors_held(config: DictConfig) -> dict[str, int]:
     """Logical processors by who holds them, on the first node."""
     trainer, server = _number(config, "trainer.n_gpus_per_node"), 0
-    if OmegaConf.select(config, "trainer.v1.trainer_mode") == "separate_async":
+    if is_separate(config):
         server = _number(config, f"{_ROLLOUT}.n_gpus_per_node") * _number(config, f"{_ROLLOUT}.nnodes")
     return {
         "trainer": _PER_TRAINER_DEVICE * trainer,

@@ -30,7 +30,9 @@ class PanguTaskRunner(_VerlTaskRunner):
         import_external_libs(config.actor_rollout_ref.model.external_lib)
         # A process whose platform plugin is missing cannot import verl's trainer; it has said so by now.
         from pangu_verl.integrations.verl.judged_training import judging_trainer
+        from pangu_verl.integrations.verl.scheduling.training import register_trainers
 
+        register_trainers()
         config.trainer.v1.trainer_mode = judging_trainer(config.trainer.v1.trainer_mode)
         # Ray ends a named actor as soon as nobody holds it.
         self._reward_state = start_state(config)

@@ -13,10 +13,9 @@ from pangu_verl.integrations.verl.config_lint.trap import (
     Rule,
     Target,
     Trap,
-    trainer_mode,
     value,
 )
-from pangu_verl.integrations.verl.layout import model_facts
+from pangu_verl.integrations.verl.layout import is_separate, model_facts
 
 _BACKEND = f"{ROLLOUT}.checkpoint_engine.backend"
 _BUCKET = f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes"
@@ -27,7 +26,7 @@ _BUCKET_MARGIN = 1.2
 
 def hybrid_engine(config: DictConfig, target: Target) -> Trap | None:
     """``hybrid_engine=false`` stops separate_async at its start."""
-    if trainer_mode(config) != "separate_async" or value(config, "actor_rollout_ref.hybrid_engine", True):
+    if not is_separate(config) or value(config, "actor_rollout_ref.hybrid_engine", True):
         return None
     return Trap(
         name="hybrid_engine",
@@ -41,7 +40,7 @@ def hybrid_engine(config: DictConfig, target: Target) -> Trap | None:
 
 def naive_checkpoint_engine(config: DictConfig, target: Target) -> Trap | None:
     """The in-process engine cannot reach servers on devices of their own."""
-    if trainer_mode(config) != "separate_async" or value(config, _BACKEND, "naive") != "naive":
+    if not is_separate(config) or value(config, _BACKEND, "naive") != "naive":
         return None
     fitting = {"cpu": "pangu_cpu", "cuda": "nccl", "npu": "nccl (verl registers HCCL under that name)"}
     return Trap(

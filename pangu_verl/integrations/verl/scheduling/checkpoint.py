@@ -1,0 +1,74 @@
+"""A checkpoint with the ledger in it: scheduler, data loader, model and TransferQueue as one cut.
+
+Invariants: the ledger's snapshot is in a checkpoint's folder before verl names the folder as its newest; on resumption
+TransferQueue keeps what the restored ledger knows, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pangu_verl.errors import RunFailed
+from pangu_verl.integrations.verl.scheduling import arrivals
+from pangu_verl.integrations.verl.scheduling.arrivals import Row
+from pangu_verl.integrations.verl.scheduling.prompts import PromptRows
+from pangu_verl.integrations.verl.scheduling.settings import Scheduling
+from pangu_verl.queue import ledger_resume
+from pangu_verl.queue.entries import State
+from pangu_verl.queue.ledger import Ledger
+from pangu_verl.queue.ledger_snapshot import MARK_NAME
+from pangu_verl.queue.ledger_store import put_aside
+from pangu_verl.scheduler.scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = "ledger"
+
+
+def begin(scheduling: Scheduling) -> tuple[Scheduler, Ledger]:
+    """A scheduler with a new ledger; one that a run without a checkpoint left behind is put aside."""
+    scheduling.ledger.parent.mkdir(parents=True, exist_ok=True)
+    if scheduling.ledger.exists():
+        put_aside(scheduling.ledger)
+    ledger = Ledger.create(scheduling.ledger, scheduling.run_id, scheduling.durability)
+    return Scheduler(scheduling.settings, scheduling.policy, scheduling.priority, ledger), ledger
+
+
+def save(scheduler: Scheduler, ledger: Ledger, checkpoint: Path) -> None:
+    """Into the folder of verl's checkpoint, of weights that contain every step so far."""
+    folder = checkpoint / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger.snapshot(folder, scheduler.step - 1)
+
+
+def resume(
+    scheduling: Scheduling, checkpoint: Path, steps: int, prompts: PromptRows, trajectories: int
+) -> tuple[Scheduler, Ledger, dict[str, tuple[Row, ...]]]:
+    """Go on from verl's ``checkpoint`` after ``steps`` training steps; with the rows of the groups that are ready."""
+    mark = checkpoint / _FOLDER / MARK_NAME
+    if not mark.is_file():
+        raise RunFailed(
+            f"{checkpoint} has no ledger, so it was not made by one of our trainer modes; resume in the mode that made "
+            "it, or start afresh"
+        )
+    whole = arrivals.whole_generations(trajectories)
+    payloads = [(key, member) for key, _ in whole for member in range(trajectories)]
+    ledger, report = ledger_resume.restore(
+        mark, scheduling.ledger, scheduling.run_id, steps - 1, payloads, durability=scheduling.durability
+    )
+    scheduler = Scheduler.restore(scheduling.settings, scheduling.policy, ledger, scheduling.priority)
+    rows = _ready_rows(scheduler, whole)
+    kept = {row.name for found in rows.values() for row in found}
+    orphans = sorted(arrivals.all_names() - kept)
+    arrivals.clear(orphans)
+    prompts.load(list(scheduler.live))
+    logger.info("resumed at step %d: %s; %d orphaned rows purged", steps, report, len(orphans))
+    return scheduler, ledger, rows
+
+
+def _ready_rows(scheduler: Scheduler, whole: dict[tuple[str, int], tuple[Row, ...]]) -> dict[str, tuple[Row, ...]]:
+    """Of each ready group; one whose rows are of an earlier attempt is generated anew."""
+    ready = [group for group in scheduler.live.values() if group.state is State.READY]
+    scheduler.restart([group.key for group in ready if (group.key, group.attempt) not in whole])
+    return {group.key: whole[group.key, group.attempt] for group in ready if group.state is State.READY}

@@ -1,0 +1,74 @@
+"""What cannot run under our scheduler is refused before anything starts, by its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from preflight_checks import Change
+
+from pangu_verl.errors import WrongUse
+from pangu_verl.integrations.verl.scheduling.refusals import refuse_unfit
+from pangu_verl.integrations.verl.scheduling.settings import scheduling_of
+from pangu_verl.queue.ledger_store import Durability
+from pangu_verl.scheduler.policies import Mask
+
+SSP = {"trainer__v1__trainer_mode": "pangu_ssp", "trainer__v1__pangu_ssp__parameter_sync_step": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pangu__scheduler__policy": "hope"}, r"pangu\.scheduler\.policy=hope .*known: drop, mask, wait"),
+        ({"pangu__scheduler__options": {"floor": 1}}, "'mask' has no option 'floor'"),
+        ({"pangu__scheduler__bound_versions": -1}, "'bound_versions' is 0 or more versions, not -1"),
+        ({"pangu__scheduler__bound_versions": "two"}, r"pangu\.scheduler\.bound_versions is a whole number, not 'two'"),
+        ({"pangu__scheduler__window_groups": 1}, "window_groups=1 can never fill a batch"),
+        ({"pangu__scheduler__priority": {"speed": 1.0}}, "priority weight 'speed' names no term"),
+        ({"pangu__scheduler__durability": "SOME"}, "durability is FULL or NORMAL, not 'SOME'"),
+        ({"trainer__v1__pangu_ssp__parameter_sync_step": 3}, "do not divide among parameter_sync_step=3"),
+        ({"trainer__v1__pangu_ssp__hybrid_rollout__enable_switch": True}, "enable_switch=true"),
+        (
+            {
+                "actor_rollout_ref__rollout__scheduling_policy": "priority",
+                "actor_rollout_ref__rollout__agent__default_agent_loop": "tool_agent",
+            },
+            "tool_agent does not",
+        ),
+        ({"skip__rollout_tq__enable": True}, "skip.rollout_tq.enable=true"),
+        ({"actor_rollout_ref__rollout__calculate_log_probs": False}, "set .*calculate_log_probs=true"),
+        ({"actor_rollout_ref__actor__policy_loss__loss_mode": "gspo"}, "loss_mode=gspo weighs whole sequences"),
+        ({"algorithm__rollout_correction__rollout_is": "sequence"}, "rollout_is=sequence goes by whole sequences"),
+        ({"algorithm__rollout_correction__rollout_rs": "seq_mean_k3"}, "rollout_rs=seq_mean_k3 goes by whole"),
+    ],
+)
+def test_what_cannot_run_is_refused_by_its_key(change: Change, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(WrongUse, match=message):
+        refuse_unfit(change(**SSP, **changes) if set(changes).isdisjoint(SSP) else change(**{**SSP, **changes}))
+
+
+@pytest.mark.parametrize("policy", ["wait", "drop"])
+def test_a_loss_by_sequence_may_be_trained_with_whole_trajectories(change: Change, policy: str) -> None:
+    loss = {"actor_rollout_ref__actor__policy_loss__loss_mode": "gspo", "pangu__scheduler__policy": policy}
+    refuse_unfit(change(**SSP, **loss))
+
+
+def test_of_verls_own_modes_nothing_is_said(change: Change) -> None:
+    refuse_unfit(change(trainer__v1__trainer_mode="separate_async", pangu__scheduler__policy="hope"))
+
+
+def test_settings_come_from_our_keys_and_verls_batch(change: Change) -> None:
+    config = change(
+        **SSP,
+        data__train_batch_size=8,
+        pangu__scheduler__bound_versions=3,
+        pangu__scheduler__options={"least_fresh_share": 0.5},
+        pangu__scheduler__durability="FULL",
+        pangu__scheduler__ledger="/somewhere/ledger.sqlite",
+    )
+    found = scheduling_of(config, 2)
+    assert (found.settings.batch_groups, found.settings.steps_per_version) == (4, 2)
+    assert found.settings.bound_versions == 3
+    assert found.policy == Mask(least_fresh_share=0.5)
+    assert found.durability is Durability.FULL
+    assert str(found.ledger) == "/somewhere/ledger.sqlite"
