@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from command_runs import PARITY, SEPARATE, Finished
+from command_runs import PARITY, SCHEDULED, SEPARATE, Finished
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +26,8 @@ CASES = {
     "colocate_async, 2 ranks": (*COLOCATE, *TWO_RANKS),
     "separate_async, 1 rank": SEPARATE,
     "separate_async, 2 ranks": (*SEPARATE, *TWO_RANKS),
+    "pangu_ssp, 1 rank": (*SCHEDULED, "pangu.scheduler.bound_versions=0"),
+    "pangu_ssp_colocate, 1 rank": ("trainer.v1.trainer_mode=pangu_ssp_colocate", "pangu.scheduler.bound_versions=0"),
 }
 
 

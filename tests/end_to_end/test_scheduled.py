@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_runs import SEPARATE, Finished
+from command_runs import SCHEDULED, Finished
 from omegaconf import OmegaConf
 from running_commands import LONG, Running
 
@@ -16,8 +16,8 @@ from pangu_verl.queue.ledger import Ledger
 from pangu_verl.queue.ledger_store import Durability
 
 BOUND_VERSIONS = 1
-SCHEDULED = (
-    *(override.replace("trainer_mode=separate_async", "trainer_mode=pangu_ssp") for override in SEPARATE),
+OVERRIDES = (
+    *SCHEDULED,
     f"pangu.scheduler.bound_versions={BOUND_VERSIONS}",
     "+pangu.scheduler.priority={task_share_deficit:1.0,age:1.0}",
     "+pangu.scheduler.task_shares={word_problems_sum:1.0,word_problems_larger:1.0}",
@@ -29,7 +29,7 @@ STEPS_AFTER_THE_CHECKPOINT = 3
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Running:
     """A run with the priority queue, MARS and the checkpoint callback, ended by kill -9 in the middle of a step."""
-    run = Running(tmp_path_factory.mktemp("scheduled") / "run", *SCHEDULED)
+    run = Running(tmp_path_factory.mktemp("scheduled") / "run", *OVERRIDES)
     try:
         run.reach_step(STEPS_BEFORE_THE_KILL)
         run.process.send_signal(signal.SIGKILL)
@@ -43,7 +43,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Running:
 def resumed(killed: Running, quickstart: Callable[..., Finished]) -> Finished:
     steps = saved_step(killed.folder) + STEPS_AFTER_THE_CHECKPOINT
     return quickstart(
-        f"trainer.total_training_steps={steps}", *LONG[1:-1], *SCHEDULED, folder=killed.folder, resume=True
+        f"trainer.total_training_steps={steps}", *LONG[1:-1], *OVERRIDES, folder=killed.folder, resume=True
     )
 
 

@@ -31,6 +31,8 @@ SEPARATE = (
     "actor_rollout_ref.rollout.n_gpus_per_node=1",
     "ray_kwargs.ray_init.num_gpus=3",
 )
+#: The same under our scheduler.
+SCHEDULED = ("trainer.v1.trainer_mode=pangu_ssp", *SEPARATE[1:])
 
 
 @dataclass(frozen=True)
