@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import transfer_queue as tq
-from real_queue import TOKENS, TRAJECTORIES, ScriptedRollout, empty_queue, names, real_queue
+from real_queue import TOKENS, TRAJECTORIES, ScriptedRollout, buffer_of, empty_queue, names, real_queue
 
 from pangu_verl.errors import RunFailed
 from pangu_verl.integrations.verl.scheduling import checkpoint
-from pangu_verl.integrations.verl.scheduling.buffer import ScheduledBuffer
 from pangu_verl.integrations.verl.scheduling.feed import MOST_FAILURES, MOST_GIVEN_UP_IN_A_ROW, Feed, Rollout
 from pangu_verl.integrations.verl.scheduling.prompts import PARTITION, PromptRows
 from pangu_verl.integrations.verl.scheduling.settings import Scheduling
@@ -49,18 +48,6 @@ def fed(rollout: ScriptedRollout, scheduler: Scheduler, prompts: PromptRows, slo
     return Feed(scheduler, prompts, sides)
 
 
-def buffer_of(feed: Feed) -> ScheduledBuffer:
-    buffer = ScheduledBuffer(
-        trainer_mode="pangu_ssp",
-        trainer_config={},
-        max_off_policy_threshold=None,
-        max_off_policy_strategy="drop",
-        sampler_kwargs={},
-    )
-    buffer.feed = feed
-    return buffer
-
-
 def test_prompts_start_as_far_as_servers_have_room(rollout: ScriptedRollout) -> None:
     feed = feed_of(rollout, slots=3 * TRAJECTORIES)
     feed.pump()
@@ -68,6 +55,31 @@ def test_prompts_start_as_far_as_servers_have_room(rollout: ScriptedRollout) -> 
     rollout.answer("p1.0", 0)
     feed.pump()
     assert rollout.started[3:] == ["p3.0"]
+
+
+def test_stragglers_do_not_keep_the_slots_of_the_others(rollout: ScriptedRollout) -> None:
+    feed = feed_of(rollout, slots=2 * TRAJECTORIES)
+    feed.pump()
+    for uid in ("p0.0", "p1.0"):
+        rollout.answer(uid, 0, sessions=TRAJECTORIES - 1, status="running")
+    feed.pump()
+    assert rollout.started == ["p0.0", "p1.0", "p2.0"]
+
+
+def test_a_generation_that_was_given_up_keeps_its_slots_until_it_ends(rollout: ScriptedRollout) -> None:
+    feed = feed_of(rollout, Drop(1), slots=4 * TRAJECTORIES)
+    feed.pump()
+    for uid in ("p0.0", "p1.0"):
+        rollout.answer(uid, 0)
+    feed.pump()
+    feed.take()
+    for _ in range(2):
+        feed.published()
+    feed.pump()
+    assert rollout.started == ["p0.0", "p1.0", "p2.0", "p3.0", "p4.0", "p5.0"]
+    rollout.answer("p2.0", 0)
+    feed.pump()
+    assert rollout.started[6:] == ["p2.1"]
 
 
 def test_servers_with_a_queue_of_their_own_are_told_whom_to_run_first(rollout: ScriptedRollout) -> None:

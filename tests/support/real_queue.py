@@ -14,6 +14,9 @@ from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl.utils import tensordict_utils
 
+from pangu_verl.integrations.verl.scheduling.buffer import ScheduledBuffer
+from pangu_verl.integrations.verl.scheduling.feed import Feed
+
 TRAJECTORIES = 2
 TOKENS = 4
 
@@ -80,6 +83,18 @@ class ScriptedRollout:
     def answer_all(self, *versions: int) -> None:
         for uid in [uid for uid in self.started if uid in names("train")]:
             self.answer(uid, *versions)
+
+
+def buffer_of(feed: Feed) -> ScheduledBuffer:
+    buffer = ScheduledBuffer(
+        trainer_mode="pangu_ssp",
+        trainer_config={},
+        max_off_policy_threshold=None,
+        max_off_policy_strategy="drop",
+        sampler_kwargs={},
+    )
+    buffer.feed = feed
+    return buffer
 
 
 def _fields(keys: Sequence[str], notes: Sequence[tuple[int | None, int]]) -> TensorDict:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import transfer_queue as tq
 
@@ -58,18 +58,28 @@ def register(groups: Sequence[Group], step: int) -> None:
     tq.kv_batch_put(keys=[uid_of(group) for group in groups], partition_id=PARTITION, tags=tags)
 
 
-def ended(trajectories: int) -> list[Arrival]:
-    """Every generation in TransferQueue that has ended; those that were reported are to be settled."""
+class Look(NamedTuple):
+    """``ended`` generations, and how many sessions go on, those of generations that were given up included."""
+
+    ended: list[Arrival]
+    busy_slots: int
+
+
+def look(trajectories: int) -> Look:
+    """At every generation in TransferQueue; those that are reported as ended are to be settled."""
     items = _listing()
-    over = {name: tag["status"] for name, tag in items.items() if tag.get("is_prompt") and tag["status"] in _ENDED}
-    rows = _rows_by_uid(items, over)
-    found = []
-    for uid, status in over.items():
+    status_by_uid = {name: tag["status"] for name, tag in items.items() if tag.get("is_prompt")}
+    rows = _rows_by_uid(items, status_by_uid)
+    found, busy_slots = [], 0
+    for uid, status in status_by_uid.items():
+        if status not in _ENDED:
+            busy_slots += trajectories - len({row.session for row in rows[uid]})
+            continue
         key, attempt = group_of(uid)
         sessions = {row.session for row in rows[uid]}
         has_failed = status == "failure" or sessions != set(range(trajectories))
         found.append(Arrival(key=key, attempt=attempt, has_failed=has_failed, rows=tuple(rows[uid])))
-    return found
+    return Look(found, busy_slots)
 
 
 def settle(arrivals: Iterable[Arrival], *, with_rows: bool) -> None:

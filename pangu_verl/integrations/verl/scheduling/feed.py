@@ -65,6 +65,8 @@ class Feed:
         self._rows: dict[str, tuple[Row, ...]] = {}
         self._failures: Counter[str] = Counter()
         self._given_up_in_a_row = 0
+        #: Sessions that go on, as far as is known.
+        self._busy_slots = 0
         self._changed = threading.Condition(self.lock)
         self._error: BaseException | None = None
         self._is_over = threading.Event()
@@ -102,7 +104,8 @@ class Feed:
     def pump(self) -> None:
         """Take in what has ended since, and start what may start: what the feed's thread does again and again."""
         with self._changed:
-            self._arrive(arrivals.ended(self._rollout.trajectories))
+            ended, self._busy_slots = arrivals.look(self._rollout.trajectories)
+            self._arrive(ended)
             self._move()
             self._changed.notify_all()
 
@@ -179,10 +182,10 @@ class Feed:
         self._dispatch()
 
     def _dispatch(self) -> list[Group]:
-        running = self.scheduler.num_groups(State.RUNNING)
-        room = self._rollout.slots // self._rollout.trajectories - running
-        groups = self.scheduler.dispatch(max(0, room))
+        trajectories = self._rollout.trajectories
+        groups = self.scheduler.dispatch(max(0, (self._rollout.slots - self._busy_slots) // trajectories))
         if groups:
+            self._busy_slots += len(groups) * trajectories
             step = self.scheduler.version + 1
             arrivals.register(groups, step)
             priorities = self.scheduler.request_priorities(groups) if self._rollout.takes_priorities else None
