@@ -13,6 +13,7 @@ COLOCATE = ("trainer.v1.trainer_mode=colocate_async",)
 TWO_RANKS = ("trainer.n_gpus_per_node=2", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=16")
 #: Without prefetch every token is made by the newest weights, so the log-probabilities can be compared exactly.
 ON_POLICY = ("trainer.v1.colocate_async.num_warmup_batches=0", "trainer.v1.separate_async.num_warmup_batches=0")
+ON_POLICY_SCHEDULE = ("pangu.scheduler.policy=wait", "pangu.scheduler.bound_versions=0")
 STEPS = (
     "trainer.total_training_steps=3",
     "trainer.test_freq=-1",
@@ -26,8 +27,8 @@ CASES = {
     "colocate_async, 2 ranks": (*COLOCATE, *TWO_RANKS),
     "separate_async, 1 rank": SEPARATE,
     "separate_async, 2 ranks": (*SEPARATE, *TWO_RANKS),
-    "pangu_ssp, 1 rank": (*SCHEDULED, "pangu.scheduler.bound_versions=0"),
-    "pangu_ssp_colocate, 1 rank": ("trainer.v1.trainer_mode=pangu_ssp_colocate", "pangu.scheduler.bound_versions=0"),
+    "pangu_ssp, 1 rank": (*SCHEDULED, *ON_POLICY_SCHEDULE),
+    "pangu_ssp_colocate, 1 rank": ("trainer.v1.trainer_mode=pangu_ssp_colocate", *ON_POLICY_SCHEDULE),
 }
 
 

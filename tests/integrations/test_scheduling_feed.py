@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import transfer_queue as tq
-from real_queue import TOKENS, TRAJECTORIES, ScriptedRollout, buffer_of, empty_queue, names, real_queue
+from real_queue import (
+    ALL_SLOTS,
+    SETTINGS,
+    TOKENS,
+    TRAJECTORIES,
+    Now,
+    ScriptedRollout,
+    buffer_of,
+    empty_queue,
+    feed_of,
+    names,
+    real_queue,
+)
 
 from pangu_verl.errors import RunFailed
-from pangu_verl.integrations.verl.scheduling import checkpoint
-from pangu_verl.integrations.verl.scheduling.feed import MOST_FAILURES, MOST_GIVEN_UP_IN_A_ROW, Feed, Rollout
+from pangu_verl.integrations.verl.scheduling.feed import MOST_GIVEN_UP_IN_A_ROW, RESTS_S, Feed, Rollout
 from pangu_verl.integrations.verl.scheduling.prompts import PARTITION, PromptRows
-from pangu_verl.integrations.verl.scheduling.settings import Scheduling
-from pangu_verl.queue.entries import Group
-from pangu_verl.queue.ledger_store import Durability
-from pangu_verl.queue.priority import Priority
 from pangu_verl.scheduler.policies import Drop, Mask
 from pangu_verl.scheduler.scheduler import Scheduler
-from pangu_verl.scheduler.settings import SchedulerSettings
-from pangu_verl.types import StalenessPolicy
-
-SETTINGS = SchedulerSettings(batch_groups=2, bound_versions=1)
-ALL_SLOTS = 100 * TRAJECTORIES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,15 +38,6 @@ def transfer_queue() -> Iterator[None]:
 def rollout() -> ScriptedRollout:
     empty_queue()
     return ScriptedRollout()
-
-
-def feed_of(rollout: ScriptedRollout, policy: StalenessPolicy | None = None, slots: int = ALL_SLOTS) -> Feed:
-    return fed(rollout, Scheduler(SETTINGS, policy or Mask(0.0, 0)), PromptRows(TRAJECTORIES), slots)
-
-
-def fed(rollout: ScriptedRollout, scheduler: Scheduler, prompts: PromptRows, slots: int = ALL_SLOTS) -> Feed:
-    sides = Rollout(load=rollout.load, start=rollout.start, slots=slots, trajectories=TRAJECTORIES)
-    return Feed(scheduler, prompts, sides)
 
 
 def test_prompts_start_as_far_as_servers_have_room(rollout: ScriptedRollout) -> None:
@@ -135,36 +127,52 @@ def test_tokens_over_the_bound_leave_both_masks(rollout: ScriptedRollout) -> Non
     assert metrics["scheduler/masked_share"] == pytest.approx(2 * TOKENS / (8 * TOKENS))
 
 
-def test_a_generation_with_a_failed_session_is_made_anew_and_then_given_up(rollout: ScriptedRollout) -> None:
-    feed = feed_of(rollout, slots=TRAJECTORIES)
+def test_a_generation_with_a_failed_session_rests_is_made_anew_and_in_the_end_given_up(
+    rollout: ScriptedRollout,
+) -> None:
+    now = Now()
+    feed = feed_of(rollout, clock=now)
     feed.pump()
-    for attempt in range(MOST_FAILURES + 1):
-        assert rollout.started[-1] == f"p0.{attempt}"
+    for attempt, rest_s in enumerate(RESTS_S):
         rollout.answer(f"p0.{attempt}", 0, status="failure", sessions=1)
         feed.pump()
-    assert rollout.started[-1] == "p1.0"
+        now.s += rest_s - 0.1
+        feed.pump()
+        assert f"p0.{attempt + 1}" not in rollout.started
+        now.s += 0.2
+        feed.pump()
+        assert rollout.started[-1] == f"p0.{attempt + 1}"
+    rollout.answer(f"p0.{len(RESTS_S)}", 0, status="failure", sessions=1)
+    feed.pump()
     assert feed.counts["abandoned_prompts"] == 1
-    assert names("train") == {"p1.0"}
+    assert names("train") == {"p1.0", "p2.0", "p3.0", "p4.0"}
     assert "p0" not in names(PARTITION)
 
 
 def test_a_generation_without_a_row_for_each_session_has_failed(rollout: ScriptedRollout) -> None:
-    feed = feed_of(rollout, slots=TRAJECTORIES)
+    now = Now()
+    feed = feed_of(rollout, clock=now)
     feed.pump()
     rollout.answer("p0.0", 0, sessions=1)
+    feed.pump()
+    now.s += RESTS_S[0]
     feed.pump()
     assert rollout.started[-1] == "p0.1"
 
 
 def test_prompts_that_all_fail_end_the_run_with_a_reason(rollout: ScriptedRollout) -> None:
-    feed = feed_of(rollout, slots=TRAJECTORIES)
-    feed.pump()
-    for _ in range((MOST_FAILURES + 1) * MOST_GIVEN_UP_IN_A_ROW - 1):
-        rollout.answer(rollout.started[-1], 0, status="failure", sessions=0)
-        feed.pump()
-    rollout.answer(rollout.started[-1], 0, status="failure", sessions=0)
     with pytest.raises(RunFailed, match=f"{MOST_GIVEN_UP_IN_A_ROW} prompts in a row failed"):
+        fail_everything(rollout)
+
+
+def fail_everything(rollout: ScriptedRollout) -> None:
+    now = Now()
+    feed = feed_of(rollout, clock=now)
+    for _ in range(100):
         feed.pump()
+        for uid in names("train"):
+            rollout.answer(uid, 0, status="failure", sessions=0)
+        now.s += RESTS_S[-1]
 
 
 def test_an_answer_of_an_attempt_that_was_given_up_is_thrown_away(rollout: ScriptedRollout) -> None:
@@ -209,83 +217,3 @@ def test_a_version_that_verl_does_not_train_with_is_refused(rollout: ScriptedRol
     feed.pump()
     with pytest.raises(RunFailed, match="version 0, not 4"):
         buffer_of(feed).sample(global_steps=5, partition_id="train", batch_size=2)
-
-
-# Checkpoints ----------------------------------------------------------------------------------------------------------
-
-
-def scheduling(folder: Path) -> Scheduling:
-    return Scheduling(
-        settings=SETTINGS,
-        policy=Mask(0.0, 0),
-        priority=Priority((), {}),
-        durability=Durability.NORMAL,
-        ledger=folder / "ledger.sqlite",
-        run_id="a run",
-    )
-
-
-def test_a_checkpoint_brings_back_ready_groups_and_starts_the_others_anew(
-    rollout: ScriptedRollout, tmp_path: Path
-) -> None:
-    scheduler, ledger = checkpoint.begin(scheduling(tmp_path))
-    feed = fed(rollout, scheduler, PromptRows(TRAJECTORIES))
-    feed.pump()
-    for uid in ("p0.0", "p1.0", "p2.0"):
-        rollout.answer(uid, 0)
-    feed.pump()
-    feed.take()
-    checkpoint.save(scheduler, ledger, tmp_path / "global_step_1")
-    tq.save_checkpoint(str(tmp_path / "transfer_queue"), metadata={})
-    ledger.close()
-    empty_queue()
-    tq.load_checkpoint(str(tmp_path / "transfer_queue"))
-
-    prompts = PromptRows(TRAJECTORIES)
-    scheduler, ledger, rows = checkpoint.resume(
-        scheduling(tmp_path), tmp_path / "global_step_1", 1, prompts, TRAJECTORIES
-    )
-    scheduler.publish()
-    resumed = fed(rollout, scheduler, prompts)
-    resumed.restored(rows)
-    rollout.started = []
-    resumed.pump()
-    # Two were trained on, p2 is ready, p3 ran; the rows of those that were trained on are gone.
-    assert rollout.started == ["p3.1", "p4.1", "p5.1"]
-    assert {name for name in names("train") if "_" in name} == {"p2.0_0_0", "p2.0_1_0"}
-    rollout.answer("p3.1", 1)
-    resumed.pump()
-    delivery = resumed.take()
-    assert [entry.group.key for entry in delivery.batch.groups] == ["p2", "p3"]
-    assert delivery.batch.groups[0].group.started_version == 0
-    ledger.close()
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_restored_prompt_and_a_new_one_are_started_together(rollout: ScriptedRollout, order: tuple[int, int]) -> None:
-    first = PromptRows(TRAJECTORIES)
-    [restored] = first.keep(rollout.load(1))
-    prompts = PromptRows(TRAJECTORIES)
-    prompts.load([restored.key])
-    [new] = prompts.keep(rollout.load(1))
-    groups = [Group(prompt=prompt, order=place, admitted_version=0) for place, prompt in enumerate((restored, new))]
-    rollout.start(prompts.of([groups[place] for place in order], step=4))
-    assert rollout.started == [f"p{place}.0" for place in order]
-
-
-def test_a_checkpoint_without_a_prompt_of_its_ledger_is_refused(rollout: ScriptedRollout) -> None:
-    with pytest.raises(RunFailed, match="has no prompt 'p7'"):
-        PromptRows(TRAJECTORIES).load(["p7"])
-
-
-def test_a_checkpoint_of_another_mode_is_refused_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(RunFailed, match="global_step_3 has no ledger"):
-        checkpoint.resume(scheduling(tmp_path), tmp_path / "global_step_3", 3, PromptRows(2), TRAJECTORIES)
-
-
-def test_a_run_that_never_got_to_a_checkpoint_begins_a_new_ledger(tmp_path: Path) -> None:
-    _, ledger = checkpoint.begin(scheduling(tmp_path))
-    ledger.close()
-    _, ledger = checkpoint.begin(scheduling(tmp_path))
-    ledger.close()
-    assert (tmp_path / "ledger.sqlite.superseded-1").exists()

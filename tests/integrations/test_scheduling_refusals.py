@@ -27,7 +27,10 @@ SSP = {"trainer__v1__trainer_mode": "pangu_ssp", "trainer__v1__pangu_ssp__parame
         ({"pangu__scheduler__priority": {"speed": 1.0}}, "priority weight 'speed' names no term"),
         ({"pangu__scheduler__durability": "SOME"}, "durability is FULL or NORMAL, not 'SOME'"),
         ({"trainer__v1__pangu_ssp__parameter_sync_step": 3}, "do not divide among parameter_sync_step=3"),
-        ({"trainer__v1__pangu_ssp__hybrid_rollout__enable_switch": True}, "enable_switch=true"),
+        ({"trainer__v1__separate_async__hybrid_rollout__enable_switch": True}, "enable_switch=true lends devices"),
+        ({"algorithm__filter_groups__enable": True}, "filter_groups.enable=true filters in verl's own buffer"),
+        ({"actor_rollout_ref__rollout__full_determinism": True}, "full_determinism=true gives requests one name"),
+        ({"pangu__scheduler__bound_versions": 0}, "bound_versions=0 with the policy mask"),
         (
             {
                 "actor_rollout_ref__rollout__scheduling_policy": "priority",
@@ -45,6 +48,13 @@ SSP = {"trainer__v1__trainer_mode": "pangu_ssp", "trainer__v1__pangu_ssp__parame
 def test_what_cannot_run_is_refused_by_its_key(change: Change, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(WrongUse, match=message):
         refuse_unfit(change(**SSP, **changes) if set(changes).isdisjoint(SSP) else change(**{**SSP, **changes}))
+
+
+def test_servers_on_the_trainers_devices_serve_one_step_a_publication(change: Change) -> None:
+    colocated = {"trainer__v1__trainer_mode": "pangu_ssp_colocate"}
+    refuse_unfit(change(**colocated))
+    with pytest.raises(WrongUse, match="parameter_sync_step=2: servers on the trainer's devices sleep"):
+        refuse_unfit(change(**colocated, trainer__v1__pangu_ssp_colocate__parameter_sync_step=2))
 
 
 @pytest.mark.parametrize("policy", ["wait", "drop"])

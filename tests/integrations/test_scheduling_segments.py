@@ -8,39 +8,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pangu_verl.errors import RunFailed
-from pangu_verl.integrations.verl.scheduling.segments import segments_of, without_first
+from pangu_verl.integrations.verl.scheduling.segments import in_order, segments_of, without_first
+from pangu_verl.queue.entries import Segment
 
 notes = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=6).map(sorted)
 masks = st.lists(st.lists(st.integers(0, 1), max_size=8), min_size=1, max_size=4)
 
 
 def test_attempts_of_one_version_are_one_segment() -> None:
-    assert segments_of("r", {"segments": [(3, 4), (3, 2), (4, 1)]}, 7) == ((3, 6), (4, 1))
+    assert segments_of("r", {"segments": [(3, 4), (3, 2), (4, 1)]}, 7, 0) == ((3, 6), (4, 1))
 
 
 def test_what_was_cut_off_is_no_segment() -> None:
-    assert segments_of("r", {"segments": [(3, 4), (4, 5)]}, 5) == ((3, 4), (4, 1))
+    assert segments_of("r", {"segments": [(3, 4), (4, 5)]}, 5, 0) == ((3, 4), (4, 1))
 
 
-def test_tokens_that_nobody_noted_are_as_old_as_the_oldest() -> None:
-    assert segments_of("r", {"segments": [(3, 4), (4, 5)]}, 11) == ((3, 2), (3, 4), (4, 5))
+def test_tokens_that_nobody_noted_are_as_old_as_their_group() -> None:
+    assert segments_of("r", {"segments": [(3, 4), (4, 5)]}, 11, 1) == ((1, 2), (3, 4), (4, 5))
 
 
-def test_an_agent_loop_without_notes_is_as_old_as_its_first_version() -> None:
-    assert segments_of("r", {"min_global_steps": 2, "max_global_steps": 5}, 3) == ((2, 3),)
+def test_an_agent_loop_without_notes_is_as_old_as_its_group_whatever_verl_says_of_it() -> None:
+    assert segments_of("r", {"min_global_steps": 4, "max_global_steps": 5}, 3, 2) == ((2, 3),)
 
 
-@pytest.mark.parametrize("said", [{}, {"segments": [(1, 2), (None, 3)]}, {"segments": []}])
-def test_tokens_of_an_unknown_version_are_refused(said: dict[str, object]) -> None:
+def test_tokens_of_an_unknown_version_are_refused() -> None:
     with pytest.raises(RunFailed, match="row r"):
-        segments_of("r", said, 5)
+        segments_of("r", {"segments": [(1, 2), (None, 3)]}, 5, 0)
+
+
+@given(st.lists(st.builds(Segment, st.integers(0, 5), st.integers(1, 9)), max_size=8))
+def test_rows_made_side_by_side_are_put_in_order_and_none_is_made_fresher(segments: list[Segment]) -> None:
+    ordered = in_order(segments)
+    assert [segment.tokens for segment in ordered] == [segment.tokens for segment in segments]
+    assert [segment.version for segment in ordered] == sorted(segment.version for segment in ordered)
+    assert all(found.version <= told.version for found, told in zip(ordered, segments, strict=True))
 
 
 @given(recorded=notes, num_tokens=st.integers(0, 60))
 def test_every_token_has_one_version_and_none_is_taken_for_fresher(
     recorded: list[tuple[int, int]], num_tokens: int
 ) -> None:
-    made = segments_of("r", {"segments": recorded}, num_tokens)
+    made = segments_of("r", {"segments": recorded}, num_tokens, 0)
     assert sum(segment.tokens for segment in made) == num_tokens
     versions = [segment.version for segment in made for _ in range(segment.tokens)]
     noted = [version for version, tokens in recorded for _ in range(tokens)]

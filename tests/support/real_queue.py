@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +16,17 @@ from tensordict import TensorDict
 from verl.utils import tensordict_utils
 
 from pangu_verl.integrations.verl.scheduling.buffer import ScheduledBuffer
-from pangu_verl.integrations.verl.scheduling.feed import Feed
+from pangu_verl.integrations.verl.scheduling.feed import Feed, Rollout
+from pangu_verl.integrations.verl.scheduling.prompts import PromptRows
+from pangu_verl.scheduler.policies import Mask
+from pangu_verl.scheduler.scheduler import Scheduler
+from pangu_verl.scheduler.settings import SchedulerSettings
+from pangu_verl.types import StalenessPolicy
 
 TRAJECTORIES = 2
 TOKENS = 4
+SETTINGS = SchedulerSettings(batch_groups=2, bound_versions=1)
+ALL_SLOTS = 100 * TRAJECTORIES
 
 
 @contextmanager
@@ -83,6 +91,35 @@ class ScriptedRollout:
     def answer_all(self, *versions: int) -> None:
         for uid in [uid for uid in self.started if uid in names("train")]:
             self.answer(uid, *versions)
+
+
+class Now:
+    """A clock that stands still."""
+
+    s = 0.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def feed_of(
+    rollout: ScriptedRollout,
+    policy: StalenessPolicy | None = None,
+    slots: int = ALL_SLOTS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Feed:
+    return fed(rollout, Scheduler(SETTINGS, policy or Mask(0.0, 0)), PromptRows(TRAJECTORIES), slots, clock)
+
+
+def fed(
+    rollout: ScriptedRollout,
+    scheduler: Scheduler,
+    prompts: PromptRows,
+    slots: int = ALL_SLOTS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Feed:
+    sides = Rollout(load=rollout.load, start=rollout.start, slots=slots, trajectories=TRAJECTORIES)
+    return Feed(scheduler, prompts, sides, clock)
 
 
 def buffer_of(feed: Feed) -> ScheduledBuffer:

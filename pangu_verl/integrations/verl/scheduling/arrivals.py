@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import transfer_queue as tq
 
 from pangu_verl.integrations.verl.scheduling.prompts import group_of, uid_of
-from pangu_verl.integrations.verl.scheduling.segments import segments_of
+from pangu_verl.integrations.verl.scheduling.segments import in_order, segments_of
 from pangu_verl.queue.entries import Group, Segment, Trajectory
 
 PARTITION = "train"
@@ -41,15 +41,18 @@ class Arrival:
     has_failed: bool
     rows: tuple[Row, ...]
 
-    def trajectories(self) -> dict[int, Trajectory]:
-        """By member: what each session made, all its rows taken together. ``RunFailed`` without versions."""
+    def trajectories(self, started_version: int) -> dict[int, Trajectory]:
+        """By member: what each session made, all its rows taken together. ``RunFailed`` without versions.
+
+        ``started_version`` is that of the group: no token of it is older.
+        """
         names = [row.name for row in self.rows]
         found = tq.kv_batch_get(keys=names, partition_id=PARTITION, select_fields=["extra_fields", "response_mask"])
         segments: defaultdict[int, list[Segment]] = defaultdict(list)
         for row, extra, mask in zip(self.rows, found["extra_fields"], found["response_mask"].unbind(), strict=True):
             notes = getattr(extra, "data", extra)
-            segments[row.session] += segments_of(row.name, notes, int(mask.sum()))
-        return {session: Trajectory(tuple(made)) for session, made in segments.items()}
+            segments[row.session] += segments_of(row.name, notes, int(mask.sum()), started_version)
+        return {session: Trajectory(in_order(made)) for session, made in segments.items()}
 
 
 def register(groups: Sequence[Group], step: int) -> None:
@@ -98,7 +101,9 @@ def clear(names: Sequence[str]) -> None:
 def whole_generations(trajectories: int) -> dict[tuple[str, int], tuple[Row, ...]]:
     """Rows by key and attempt, of those that have some for every session."""
     items = _listing()
-    by_uid = _rows_by_uid(items, {name.split("_")[0] for name, tag in items.items() if not tag.get("is_prompt")})
+    # verl pads batches with rows of its own, which are still there when a checkpoint is made.
+    names = [name for name, tag in items.items() if "_" in name and not tag.get("is_padding")]
+    by_uid = _rows_by_uid(items, {name.split("_")[0] for name in names})
     return {
         group_of(uid): tuple(rows)
         for uid, rows in by_uid.items()

@@ -17,6 +17,9 @@ from pangu_verl.integrations.verl.scheduling.feed import POLL_INTERVAL_S, Delive
 from pangu_verl.integrations.verl.scheduling.segments import without_first
 from pangu_verl.scheduler.metrics import batch_metrics
 
+#: verl skips a step without a token in its loss; so many in a row end the run (project default).
+MOST_EMPTY_STEPS_IN_A_ROW = 3
+
 
 class ScheduledBuffer(ReplayBufferAsync):
     """verl's replay buffer whose training samples are the scheduler's; ``feed`` is set before the first."""
@@ -25,6 +28,7 @@ class ScheduledBuffer(ReplayBufferAsync):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
+        self._empty_steps_in_a_row = 0
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """verl's contract: ``batch_size`` prompt groups for training step ``global_steps`` (from 1), and metrics."""
@@ -32,9 +36,21 @@ class ScheduledBuffer(ReplayBufferAsync):
             return super().sample(global_steps, partition_id, batch_size)
         _check_call(self.feed, global_steps, batch_size)
         delivery = self.feed.take()
+        self._check_tokens(delivery)
         rows = [row for entry in delivery.batch.groups for row in delivery.rows[entry.group.key]]
         batch = KVBatchMeta(partition_id="train", keys=[row.name for row in rows], tags=[dict(row.tag) for row in rows])
         return _masked(batch, delivery), metrics_of(self.feed, delivery)
+
+    def _check_tokens(self, delivery: Delivery) -> None:
+        """verl skips a step whose loss is 0 / 0; where that goes on, nothing is learnt."""
+        is_empty = not any(entry.trained_tokens for entry in delivery.batch.groups)
+        self._empty_steps_in_a_row = self._empty_steps_in_a_row + 1 if is_empty else 0
+        self.feed.counts["steps_without_a_fresh_token"] += is_empty
+        if self._empty_steps_in_a_row == MOST_EMPTY_STEPS_IN_A_ROW:
+            raise RunFailed(
+                f"{MOST_EMPTY_STEPS_IN_A_ROW} steps in a row had no token within the bound; responses outlive "
+                f"{delivery.batch.groups[0].bound_versions} publications: raise pangu.scheduler.bound_versions"
+            )
 
 
 def _check_call(feed: Feed, global_steps: int, batch_size: int) -> None:

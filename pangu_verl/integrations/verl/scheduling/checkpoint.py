@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pangu_verl.errors import RunFailed
+from pangu_verl.errors import RunFailed, WrongUse
 from pangu_verl.integrations.verl.scheduling import arrivals
 from pangu_verl.integrations.verl.scheduling.arrivals import Row
 from pangu_verl.integrations.verl.scheduling.prompts import PromptRows
@@ -58,6 +58,12 @@ def resume(
         mark, scheduling.ledger, scheduling.run_id, steps - 1, payloads, durability=scheduling.durability
     )
     scheduler = Scheduler.restore(scheduling.settings, scheduling.policy, ledger, scheduling.priority)
+    if unlike := [group for group in scheduler.live.values() if group.prompt.trajectories != trajectories]:
+        ledger.close()
+        raise WrongUse(
+            f"{checkpoint} was made with actor_rollout_ref.rollout.n={unlike[0].prompt.trajectories}, and its prompts "
+            f"keep that number; resume with it, not with {trajectories}"
+        )
     rows = _ready_rows(scheduler, whole)
     kept = {row.name for found in rows.values() for row in found}
     orphans = sorted(arrivals.all_names() - kept)

@@ -17,6 +17,14 @@ _LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _CORRECTION = "algorithm.rollout_correction"
 #: Losses that take a mean over a whole sequence, which would no longer be the sequence's once tokens are left out.
 _BY_SEQUENCE = ("gspo", "geo_mean")
+#: Switches of verl whose effect would be missing or wrong, and why.
+_LEFT_OUT = {
+    "trainer.v1.separate_async.hybrid_rollout.enable_switch": "lends devices by a count of samples that nobody keeps",
+    "skip.rollout_tq.enable": "replays verl's own order of prompts, which is not kept",
+    "algorithm.filter_groups.enable": "filters in verl's own buffer, which is not used",
+    "trainer.v1.sampler.sync_refill_failed_groups": "refills in verl's own buffer, which is not used",
+    "actor_rollout_ref.rollout.full_determinism": "gives requests one name, by which their versions are noted,",
+}
 
 
 def refuse_unfit(config: DictConfig) -> None:
@@ -30,16 +38,15 @@ def refuse_unfit(config: DictConfig) -> None:
             f"data.train_batch_size={config.data.train_batch_size} prompts do not divide among parameter_sync_step="
             f"{steps} steps between two publications; change one of them"
         )
+    if mode == "pangu_ssp_colocate" and steps > 1:
+        raise WrongUse(
+            f"trainer.v1.{mode}.parameter_sync_step={steps}: servers on the trainer's devices sleep until weights are "
+            "published, so a second step would wait for them for ever; leave it at 1"
+        )
     scheduling = scheduling_of(config, steps)
-    if _value(config, f"trainer.v1.{mode}.hybrid_rollout.enable_switch"):
-        raise WrongUse(
-            "trainer.v1.separate_async.hybrid_rollout.enable_switch=true lends trainer devices to rollout by verl's "
-            f"count of samples, which {mode} does not keep; set it to false"
-        )
-    if _value(config, "skip.rollout_tq.enable"):
-        raise WrongUse(
-            f"skip.rollout_tq.enable=true replays verl's own order of prompts, {mode} has its own; leave it out"
-        )
+    for key, reason in _LEFT_OUT.items():
+        if _value(config, key):
+            raise WrongUse(f"{key}=true {reason} in the mode {mode}; set it to false")
     rollout = config.actor_rollout_ref.rollout
     if rollout.scheduling_policy == "priority" and rollout.agent.default_agent_loop == "tool_agent":
         raise WrongUse(
@@ -51,6 +58,11 @@ def refuse_unfit(config: DictConfig) -> None:
 
 def _refuse_correction(config: DictConfig, scheduling: Scheduling) -> None:
     bound = scheduling.settings.largest_bound_versions
+    if not bound and scheduling.policy.masks_tokens:
+        raise WrongUse(
+            f"{KEY}.bound_versions=0 with the policy {scheduling.policy.name} would leave out all that is made while a "
+            "step trains; take the policy wait"
+        )
     if bound and not config.actor_rollout_ref.rollout.calculate_log_probs:
         raise WrongUse(
             f"{KEY}.bound_versions={bound} trains on tokens of older policies, whose log-probabilities nobody keeps; "

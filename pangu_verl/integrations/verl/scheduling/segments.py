@@ -1,8 +1,8 @@
 """Which policy version made each token of a row, and which of them stay out of the loss.
 
 A row is one line of verl's batch: its ``response_mask`` has a 1 for each token that the policy made and a 0 for those
-of tools and templates. Invariant: a token is never taken for fresher than it is; what nobody noted counts as old as the
-oldest token of its row. Nothing is read or written here.
+of tools and templates. Invariant: a token is never taken for fresher than it is, and versions grow along a trajectory.
+Nothing is read or written here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from pangu_verl.queue.entries import Segment
 SEGMENTS = "segments"
 
 
-def segments_of(name: str, notes: Mapping[str, Any], num_tokens: int) -> tuple[Segment, ...]:
+def segments_of(name: str, notes: Mapping[str, Any], num_tokens: int, started_version: int) -> tuple[Segment, ...]:
     """Segments of the first ``num_tokens`` made tokens of row ``name``, from verl's extra fields of it.
 
-    Raises ``RunFailed`` where the rollout does not say which version made them.
+    What an agent loop lost the notes of counts as made when its group was started, at ``started_version``. Raises
+    ``RunFailed`` where the rollout does not say which version made what was noted.
     """
-    recorded = notes.get(SEGMENTS)
-    if recorded is None:
-        recorded = [(notes.get("min_global_steps"), num_tokens)]
+    recorded = notes.get(SEGMENTS) or []
     if any(version is None for version, _ in recorded):
         raise RunFailed(
             f"row {name} does not say which policy version made its tokens (global_steps is missing); the rollout "
@@ -42,11 +41,17 @@ def segments_of(name: str, notes: Mapping[str, Any], num_tokens: int) -> tuple[S
         elif kept:
             found.append(Segment(version, kept))
     if left:
-        oldest = min((version for version, _ in recorded), default=notes.get("min_global_steps"))
-        if oldest is None:
-            raise RunFailed(f"row {name} has {left} tokens that no request made; its agent loop lost the extra fields")
-        found.insert(0, Segment(oldest, left))
+        found.insert(0, Segment(started_version, left))
     return tuple(found)
+
+
+def in_order(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Segments of one trajectory whose rows were made side by side: no version above one that comes later."""
+    found: list[Segment] = []
+    for segment in reversed(segments):
+        version = min(segment.version, found[-1].version) if found else segment.version
+        found.append(Segment(version, segment.tokens))
+    return tuple(reversed(found))
 
 
 def without_first(masks: Sequence[torch.Tensor], num_masked: int) -> list[torch.Tensor]:

@@ -59,11 +59,18 @@ class _ScheduledTraining(PPOTrainer):
         rollout = self.config.actor_rollout_ref.rollout
         return Rollout(
             load=self._next_train_batch,
-            start=lambda rows: self.agent_loop_manager.generate_sequences(rows),
+            start=self._send,
             slots=max(rollout.max_num_seqs * self._num_servers(), rollout.n),
             trajectories=rollout.n,
             takes_priorities=rollout.scheduling_policy == "priority",
         )
+
+    def _send(self, rows: Any) -> None:
+        """verl cuts a batch into one part for each worker, from the first on; ours are small, so the first changes."""
+        manager = self.agent_loop_manager
+        manager.generate_sequences(rows)
+        served = min(len(rows), len(manager.agent_loop_workers))
+        manager.agent_loop_workers = manager.agent_loop_workers[served:] + manager.agent_loop_workers[:served]
 
     def _num_servers(self) -> int:
         raise NotImplementedError
@@ -74,6 +81,7 @@ class _ScheduledTraining(PPOTrainer):
         finally:
             self._feed.stop()
             self._ledger.close()
+        self._feed.check()
 
     def on_init_end(self) -> None:
         super().on_init_end()
@@ -93,8 +101,10 @@ class _ScheduledTraining(PPOTrainer):
         """verl sends a batch of prompts at every step; ours are sent as slots fall free."""
 
     def on_step_end(self) -> None:
-        super().on_step_end()
-        self._feed.published()
+        # Servers make tokens of the new version before verl is back: nobody may look before the scheduler knows it.
+        with self._feed.lock:
+            super().on_step_end()
+            self._feed.published()
 
     def _save_checkpoint(self) -> None:
         with self._feed.lock:
