@@ -60,9 +60,11 @@ benchmark-rewards: $(VENV)/.development
 # In the simulator: the same on any machine, but for the part scale. About an hour on two cores.
 benchmark-scheduler: $(VENV)/.runtime
 	$(BIN)/python benchmarks/systems/scheduler.py
+	$(BIN)/python benchmarks/systems/readme.py
 
 benchmark-queue: $(VENV)/.runtime
 	$(BIN)/python benchmarks/systems/queue.py --repeats 7
+	$(BIN)/python benchmarks/systems/readme.py
 
 readme: $(VENV)/.development
 	$(BIN)/python docs/readme.py
