@@ -30,11 +30,14 @@ $(VENV)/.development: $(VENV)/.runtime $(PLUGINS:%=plugins/pangu-verl-%/pyprojec
 quickstart: $(VENV)/.runtime
 	$(BIN)/pangu-verl quickstart
 
+# Ray and TransferQueue leave threads of their own in a process, so the tests that start them there have one to themselves.
 test: lint
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m own_process
+	$(PYTEST) -m 'not slow and not own_process'
 
 test-full: lint
-	$(PYTEST)
+	$(PYTEST) -m own_process
+	$(PYTEST) -m 'not own_process'
 
 test-verl: $(VENV)/.development
 	$(BIN)/python tests/compatibility/verl_suite.py

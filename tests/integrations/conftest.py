@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def tokenizer(tiny_model: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def transfer_queue() -> Iterator[None]:
+    """A real TransferQueue on a real Ray."""
+    from real_queue import real_queue
+
+    with real_queue():
+        yield
+
+
+@pytest.fixture
+def rollout(transfer_queue: None) -> Any:
+    """verl's data loader and agent loops, played by the test, over an empty TransferQueue."""
+    from real_queue import ScriptedRollout, empty_queue
+
+    empty_queue()
+    return ScriptedRollout()
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ def run(tmp_path: Path) -> Run:
 @pytest.fixture
 def config(tmp_path: Path) -> DictConfig:
     trainer = {"default_local_dir": str(tmp_path), "note": "é"}
-    return OmegaConf.create({"trainer": trainer, "data": {}, "pangu": {"rewards": {"trail_dir": None}}})
+    pangu = {"rewards": {"trail_dir": None}, "scheduler": {"ledger": None}}
+    return OmegaConf.create({"trainer": trainer, "data": {}, "pangu": pangu})
 
 
 def crossing_processes(error: Exception, times: int = 1) -> Exception:
@@ -44,6 +45,7 @@ def test_everything_a_run_writes_goes_into_its_folder(config: DictConfig, run: R
     assert config.trainer.default_local_dir == str(run.folder / "checkpoints")
     assert config.trainer.validation_data_dir == str(run.folder / "validation")
     assert config.pangu.rewards.trail_dir == str(run.folder / "rewards")
+    assert config.pangu.scheduler.ledger == str(run.folder / "ledger.sqlite")
     assert os.environ["VERL_FILE_LOGGER_PATH"] == str(run.folder / "metrics.jsonl")
     assert OmegaConf.load(run.folder / "config.yaml") == config
 

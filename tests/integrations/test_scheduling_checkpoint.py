@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import transfer_queue as tq
-from real_queue import SETTINGS, TRAJECTORIES, ScriptedRollout, empty_queue, fed, names, real_queue
+from real_queue import SETTINGS, TRAJECTORIES, ScriptedRollout, empty_queue, fed, names
 
 from pangu_verl.errors import RunFailed, WrongUse
 from pangu_verl.integrations.verl.scheduling import checkpoint
@@ -18,17 +17,7 @@ from pangu_verl.queue.ledger_store import Durability
 from pangu_verl.queue.priority import Priority
 from pangu_verl.scheduler.policies import Mask
 
-
-@pytest.fixture(scope="module", autouse=True)
-def transfer_queue() -> Iterator[None]:
-    with real_queue():
-        yield
-
-
-@pytest.fixture
-def rollout() -> ScriptedRollout:
-    empty_queue()
-    return ScriptedRollout()
+pytestmark = pytest.mark.own_process
 
 
 def scheduling(folder: Path) -> Scheduling:

@@ -16,6 +16,8 @@ from verl.workers.rollout.router import GlobalRequestLoadBalancer
 
 from pangu_verl.integrations.verl.scheduling.client import RecordingClient
 
+pytestmark = pytest.mark.own_process
+
 CONFIG = OmegaConf.create({"actor_rollout_ref": {"rollout": {"name": "vllm", "response_length": 16}}})
 #: Version, tokens and stop reason of each answer, in order.
 Script = list[tuple[int | None, int, str]]

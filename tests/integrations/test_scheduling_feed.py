@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 import transfer_queue as tq
@@ -15,10 +14,8 @@ from real_queue import (
     Now,
     ScriptedRollout,
     buffer_of,
-    empty_queue,
     feed_of,
     names,
-    real_queue,
 )
 
 from pangu_verl.errors import RunFailed
@@ -27,17 +24,18 @@ from pangu_verl.integrations.verl.scheduling.prompts import PARTITION, PromptRow
 from pangu_verl.scheduler.policies import Drop, Mask
 from pangu_verl.scheduler.scheduler import Scheduler
 
-
-@pytest.fixture(scope="module", autouse=True)
-def transfer_queue() -> Iterator[None]:
-    with real_queue():
-        yield
+pytestmark = pytest.mark.own_process
 
 
-@pytest.fixture
-def rollout() -> ScriptedRollout:
-    empty_queue()
-    return ScriptedRollout()
+def grow_old(feed: Feed, rollout: ScriptedRollout) -> None:
+    """A step is trained on, and two versions are published while p2 and p3 run."""
+    feed.pump()
+    for uid in ("p0.0", "p1.0"):
+        rollout.answer(uid, 0)
+    feed.pump()
+    feed.take()
+    for _ in range(2):
+        feed.published()
 
 
 def test_prompts_start_as_far_as_servers_have_room(rollout: ScriptedRollout) -> None:
@@ -60,13 +58,7 @@ def test_stragglers_do_not_keep_the_slots_of_the_others(rollout: ScriptedRollout
 
 def test_a_generation_that_was_given_up_keeps_its_slots_until_it_ends(rollout: ScriptedRollout) -> None:
     feed = feed_of(rollout, Drop(1), slots=4 * TRAJECTORIES)
-    feed.pump()
-    for uid in ("p0.0", "p1.0"):
-        rollout.answer(uid, 0)
-    feed.pump()
-    feed.take()
-    for _ in range(2):
-        feed.published()
+    grow_old(feed, rollout)
     feed.pump()
     assert rollout.started == ["p0.0", "p1.0", "p2.0", "p3.0", "p4.0", "p5.0"]
     rollout.answer("p2.0", 0)
@@ -108,13 +100,7 @@ def test_a_step_gets_the_rows_of_its_groups_in_order(rollout: ScriptedRollout) -
 
 def test_tokens_over_the_bound_leave_both_masks(rollout: ScriptedRollout) -> None:
     feed = feed_of(rollout)
-    feed.pump()
-    rollout.answer("p0.0", 0)
-    rollout.answer("p1.0", 0)
-    feed.pump()
-    feed.take()
-    for _ in range(2):
-        feed.published()
+    grow_old(feed, rollout)
     rollout.answer("p2.0", 0, 1, 2)
     rollout.answer("p3.0", 2)
     feed.pump()
@@ -177,13 +163,7 @@ def fail_everything(rollout: ScriptedRollout) -> None:
 
 def test_an_answer_of_an_attempt_that_was_given_up_is_thrown_away(rollout: ScriptedRollout) -> None:
     feed = feed_of(rollout, Drop(1))
-    feed.pump()
-    rollout.answer("p0.0", 0)
-    rollout.answer("p1.0", 0)
-    feed.pump()
-    feed.take()
-    for _ in range(2):
-        feed.published()
+    grow_old(feed, rollout)
     assert {"p2.1", "p3.1"} <= set(rollout.started)
     rollout.answer("p2.0", 0)
     feed.pump()
