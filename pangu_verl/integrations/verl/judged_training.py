@@ -15,18 +15,16 @@ there, as verl's own padding does. A mini-batch that is masked as a whole has no
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, get_trainer_cls, register_trainer
 
 from pangu_verl.errors import RunFailed
 from pangu_verl.integrations.verl.judged_groups import filter_by_judged
-from pangu_verl.integrations.verl.queue_rows import MASKS, nested, read, write
+from pangu_verl.integrations.verl.layout import resumed_checkpoint
+from pangu_verl.integrations.verl.queue_rows import MASKS, nested, part, read, write
 from pangu_verl.integrations.verl.reward_metrics import judged_rewards, training_metrics, validation_metrics
 from pangu_verl.integrations.verl.shared_state import restore_state, state_metrics
 from pangu_verl.integrations.verl.trajectories import (
@@ -66,10 +64,8 @@ class _JudgedTraining(PPOTrainer):
 
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()
-        trainer = self.config.trainer
         if self.global_steps > 0:
-            folder = os.path.join(trainer.default_local_dir, f"global_step_{self.global_steps}")
-            restore_state(Path(trainer.resume_from_path if trainer.resume_mode == "resume_path" else folder))
+            restore_state(resumed_checkpoint(self.config, self.global_steps))
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         trajectories = self._read_trajectories(batch)
@@ -80,10 +76,10 @@ class _JudgedTraining(PPOTrainer):
         _require_judged(trajectories, self.global_steps)
         fields = self._estimated_fields()
         if any(keep and not row.is_padding for keep, row in zip(kept, trajectories, strict=True)):
-            part = _part(batch, kept)
-            super()._compute_advantage(part, metrics)
-            fields = _fields_of(part)
-            _write_zeros(_part(batch, [not keep for keep in kept]), fields)
+            judged = part(batch, kept)
+            super()._compute_advantage(judged, metrics)
+            fields = _fields_of(judged)
+            _write_zeros(part(batch, [not keep for keep in kept]), fields)
         else:
             _write_zeros(batch, fields)
         return _mask(batch, [row.is_unjudged for row in trajectories])
@@ -131,19 +127,9 @@ def _require_judged(trajectories: Sequence[Trajectory], step: int) -> None:
 # --- rows in the queue -----------------------------------------------------------------------------------------------
 
 
-def _part(batch: Any, chosen: Sequence[bool]) -> Any:
-    rows = [index for index, is_chosen in enumerate(chosen) if is_chosen]
-    return KVBatchMeta(
-        partition_id=batch.partition_id,
-        keys=[batch.keys[row] for row in rows],
-        tags=[batch.tags[row] for row in rows],
-        extra_info=batch.extra_info,
-    )
-
-
-def _fields_of(part: Any) -> dict[str, torch.dtype]:
+def _fields_of(rows: Any) -> dict[str, torch.dtype]:
     """What verl wrote for these rows, and so has to be there for the others."""
-    found = read(part, _ESTIMATED)
+    found = read(rows, _ESTIMATED)
     return {name: found[name].dtype for name in found.keys()}  # noqa: SIM118 - a TensorDict iterates over its rows
 
 

@@ -199,6 +199,14 @@ def is_separate(config: DictConfig) -> bool:
     return OmegaConf.select(config, "trainer.v1.trainer_mode") in ("separate_async", "pangu_ssp")
 
 
+def resumed_checkpoint(config: DictConfig, step: int) -> Path:
+    """The folder of the checkpoint that verl went on from, after training step ``step``."""
+    trainer = config.trainer
+    if trainer.resume_mode == "resume_path":
+        return Path(trainer.resume_from_path)
+    return Path(trainer.default_local_dir) / f"global_step_{step}"
+
+
 def names_a_cluster(config: DictConfig) -> bool:
     """Whether Ray is to join a cluster, whose resources cannot be counted from here."""
     return bool(OmegaConf.select(config, "ray_kwargs.ray_init.address") or os.environ.get("RAY_ADDRESS"))

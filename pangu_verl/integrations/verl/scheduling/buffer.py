@@ -12,7 +12,7 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBufferAsync
 
 from pangu_verl.errors import RunFailed
-from pangu_verl.integrations.verl.queue_rows import MASKS, nested, read, write
+from pangu_verl.integrations.verl.queue_rows import MASKS, nested, part, read, write
 from pangu_verl.integrations.verl.scheduling.feed import POLL_INTERVAL_S, Delivery, Feed
 from pangu_verl.integrations.verl.scheduling.segments import without_first
 from pangu_verl.scheduler.metrics import batch_metrics
@@ -75,15 +75,9 @@ def _masked(batch: KVBatchMeta, delivery: Delivery) -> KVBatchMeta:
                 masked_by_row[row.name] = (f"{entry.group.key}_{row.session}", num_masked)
     if not masked_by_row:
         return batch
-    chosen = [place for place, name in enumerate(batch.keys) if name in masked_by_row]
-    part = KVBatchMeta(
-        partition_id=batch.partition_id,
-        keys=[batch.keys[place] for place in chosen],
-        tags=[batch.tags[place] for place in chosen],
-    )
-    masks = read(part, MASKS)["response_mask"].unbind()
-    fresh = nested(_without_stale(part.keys, masks, masked_by_row))
-    write(part, dict.fromkeys(MASKS, fresh))
+    stale = part(batch, [name in masked_by_row for name in batch.keys])
+    masks = read(stale, ["response_mask"])["response_mask"].unbind()
+    write(stale, dict.fromkeys(MASKS, nested(_without_stale(stale.keys, masks, masked_by_row))))
     return batch
 
 

@@ -153,17 +153,20 @@ class Feed:
     # Arrivals
 
     def _arrive(self, ended: Sequence[Arrival]) -> None:
-        awaited = [arrival for arrival in ended if self._is_awaited(arrival)]
-        for arrival in awaited:
-            if arrival.has_failed:
-                self._fail(arrival)
-            else:
+        kept: list[Arrival] = []
+        useless: list[Arrival] = []
+        for arrival in ended:
+            is_awaited = self._is_awaited(arrival)
+            if is_awaited and not arrival.has_failed:
                 self._complete(arrival)
-        failed = [arrival for arrival in awaited if arrival.has_failed]
-        late = [arrival for arrival in ended if arrival not in awaited]
-        self.counts["late_generations"] += len(late)
-        arrivals.settle([*failed, *late], with_rows=True)
-        arrivals.settle([arrival for arrival in awaited if not arrival.has_failed], with_rows=False)
+                kept.append(arrival)
+                continue
+            if is_awaited:
+                self._fail(arrival)
+            self.counts["late_generations"] += not is_awaited
+            useless.append(arrival)
+        arrivals.settle(useless, with_rows=True)
+        arrivals.settle(kept, with_rows=False)
 
     def _is_awaited(self, arrival: Arrival) -> bool:
         group = self.scheduler.live.get(arrival.key)

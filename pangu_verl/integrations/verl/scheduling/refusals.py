@@ -68,7 +68,7 @@ def _refuse_correction(config: DictConfig, scheduling: Scheduling) -> None:
             f"{KEY}.bound_versions={bound} trains on tokens of older policies, whose log-probabilities nobody keeps; "
             "set actor_rollout_ref.rollout.calculate_log_probs=true"
         )
-    if not (bound and scheduling.policy.masks_tokens):
+    if not scheduling.policy.masks_tokens:
         return
     loss = _value(config, _LOSS)
     if loss in _BY_SEQUENCE:

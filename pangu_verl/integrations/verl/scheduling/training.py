@@ -8,7 +8,6 @@ version is the one that verl's servers stamp: the number of training steps behin
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, regis
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 
+from pangu_verl.integrations.verl.layout import resumed_checkpoint
 from pangu_verl.integrations.verl.scheduling import checkpoint
 from pangu_verl.integrations.verl.scheduling.arrivals import Row
 from pangu_verl.integrations.verl.scheduling.buffer import ScheduledBuffer
@@ -47,7 +47,7 @@ class _ScheduledTraining(PPOTrainer):
         rows: dict[str, tuple[Row, ...]] = {}
         if self.global_steps:
             steps = self.global_steps * self.parameter_sync_step
-            folder = Path(checkpoint_folder(self.config, self.global_steps))
+            folder = resumed_checkpoint(self.config, self.global_steps)
             scheduler, self._ledger, rows = checkpoint.resume(scheduling, folder, steps, prompts, rollout.n)
         else:
             scheduler, self._ledger = checkpoint.begin(scheduling)
@@ -143,11 +143,3 @@ def register_trainers() -> None:
     for name, trainer in TRAINERS.items():
         if name not in TRAINER_REGISTRY:
             register_trainer(name)(trainer)
-
-
-def checkpoint_folder(config: Any, step: int) -> str:
-    """Of the checkpoint that verl resumed from."""
-    trainer = config.trainer
-    if trainer.resume_mode == "resume_path":
-        return str(trainer.resume_from_path)
-    return os.path.join(trainer.default_local_dir, f"global_step_{step}")
