@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 MANIFESTS := pyproject.toml constraints.txt plugins/pangu-verl-cpu/pyproject.toml
-PLUGINS := cpu ifeval judge sandboxfusion
+PLUGINS := cpu ifeval judge paced sandboxfusion
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test test-full test-verl lint format benchmark benchmark-rewards benchmark-scheduler \
-	benchmark-queue readme lock release clean
+.PHONY: setup quickstart test test-apart test-together test-full test-verl lint format benchmark benchmark-rewards benchmark-scheduler \
+	benchmark-queue benchmark-modes readme lock release clean
 
 setup: $(VENV)/.runtime
 
@@ -31,8 +31,14 @@ quickstart: $(VENV)/.runtime
 	$(BIN)/pangu-verl quickstart
 
 # Ray and TransferQueue leave threads of their own in a process, so the tests that start them there have one to themselves.
+# They wait more than they compute, so the others run beside them.
 test: lint
+	$(MAKE) --jobs=2 --output-sync=line test-apart test-together
+
+test-apart:
 	$(PYTEST) -m own_process
+
+test-together:
 	$(PYTEST) -m 'not slow and not own_process'
 
 test-full: lint
@@ -67,6 +73,11 @@ benchmark-scheduler: $(VENV)/.runtime
 
 benchmark-queue: $(VENV)/.runtime
 	$(BIN)/python benchmarks/systems/queue.py --repeats 7
+	$(BIN)/python benchmarks/systems/readme.py
+
+# With paced compute, on a machine that does nothing else: two and a half hours on two cores.
+benchmark-modes: $(VENV)/.development
+	$(BIN)/python benchmarks/systems/verl_modes.py --repeats 3
 	$(BIN)/python benchmarks/systems/readme.py
 
 readme: $(VENV)/.development

@@ -16,6 +16,7 @@ from typing import Any
 
 from scheduler_parts import markdown
 from scheduler_parts.markdown import provenance_line, target_rows
+from verl_modes_parts import section as verl_modes
 
 README = Path(__file__).with_name("README.md")
 RESULTS = Path(__file__).with_name("results")
@@ -25,6 +26,7 @@ def main() -> int:
     sections: dict[str, Callable[[Mapping[str, Any], Path], str]] = {
         "scheduler": markdown.section,
         "queue": queue_section,
+        "verl_modes": verl_modes.section,
     }
     text = README.read_text()
     for name, section in sections.items():

@@ -19,6 +19,8 @@
 
     figures, reward_figures,
     page                         ``build_report``: the HTML file of one run
+    timeline, timeline_view,
+    timeline_lanes               ``timeline.html``: who was idle when, if the run wrote a timeline
     configuration                config.yaml, and where several do not agree
     columns, table, lines,
     side_by_side                 ``build_side_by_side``: the HTML file of several runs, and their numbers for ``--json``

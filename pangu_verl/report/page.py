@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from pangu_verl.errors import WrongUse
 from pangu_verl.report import wording
 from pangu_verl.report.comparison import Comparison, compare
 from pangu_verl.report.facts import RunFacts
@@ -25,6 +26,7 @@ from pangu_verl.report.rewards import RewardAudit, read_rewards
 from pangu_verl.report.run_folder import RunFolder, read_run_folder
 from pangu_verl.report.samples import choose_samples
 from pangu_verl.report.statistics import METHOD
+from pangu_verl.report.timeline import build_timeline
 
 REPORT_NAME = "report.html"
 _FOLD_CHARACTERS, _FOLD_LINES, _PREVIEW_CHARACTERS = 600, 14, 240
@@ -42,12 +44,16 @@ class Text:
 
 
 def build_report(run_dir: Path) -> Path:
-    """Write ``report.html`` into a run folder and return its path."""
+    """Write ``report.html`` into a run folder and return its path; also ``timeline.html`` if there is a timeline."""
     folder = read_run_folder(run_dir)
-    return write_page(run_dir / REPORT_NAME, _render(folder, compare(folder), read_rewards(run_dir)))
+    try:
+        timeline = build_timeline(folder)
+    except WrongUse as damage:
+        timeline, folder = None, replace(folder, notes=(*folder.notes, f"{damage}."))
+    return write_page(run_dir / REPORT_NAME, _render(folder, compare(folder), read_rewards(run_dir), timeline))
 
 
-def _render(folder: RunFolder, comparison: Comparison, rewards: RewardAudit | None) -> str:
+def _render(folder: RunFolder, comparison: Comparison, rewards: RewardAudit | None, timeline: str | None) -> str:
     facts = folder.facts
     return render(
         "page.html.jinja",
@@ -59,6 +65,7 @@ def _render(folder: RunFolder, comparison: Comparison, rewards: RewardAudit | No
         remarks=list(remarks(comparison)),
         key_figures=list(_key_figures(folder, comparison)),
         figures=all_figures(folder, comparison.points),
+        timeline=timeline,
         comparison=comparison,
         scores={source: (series[0], series[-1]) for source, series in folder.validation_scores().items()},
         rewards=rewards,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from pangu_verl.errors import RunFailed, first_line
 from pangu_verl.queue.priority import Priority
 from pangu_verl.scheduler.batch import Batch
 from pangu_verl.scheduler.metrics import tokens_by_lag, trained_tokens_by_lag
@@ -17,6 +16,7 @@ from pangu_verl.scheduler.readings import Decision, Reading
 from pangu_verl.scheduler.record import Record
 from pangu_verl.scheduler.scheduler import Scheduler
 from pangu_verl.scheduler.settings import SchedulerSettings
+from pangu_verl.scheduler.steering import in_force, steer
 from pangu_verl.simulate.drift import (
     Drift,
     effective_sample_share,
@@ -100,9 +100,7 @@ class _Steering(Scheduler):
 
     def steer(self, facts: StepFacts) -> None:
         assert self._batch is not None
-        window = self.settings.window_groups or self.settings.largest_window_groups
-        now = Decision(self.settings.bound_versions, window)
-        self.decisions.append(now)
+        self.decisions.append(in_force(self))
         lags = trained_tokens_by_lag(self._batch)
         effective, log_ratio, by_bound = None, None, {}
         if self._drift is not None:
@@ -122,24 +120,4 @@ class _Steering(Scheduler):
             mean_absolute_log_ratio=log_ratio,
             effective_share_by_bound=by_bound,
         )
-        answer = _decided(self._controller, reading, now)
-        if answer != now:
-            # A window that nobody set or moves goes on following the bound.
-            is_moved = answer.window_groups != window
-            self.adjust(answer.bound_versions, answer.window_groups if is_moved else self.settings.window_groups)
-
-
-def _decided(controller: BoundController, reading: Reading, now: Decision) -> Decision:
-    """The controller's answer; raises ``RunFailed`` with its name where it has none that can be carried out."""
-    try:
-        answer = controller.decide(reading, now)
-    except Exception as error:
-        raise RunFailed(
-            f"bound controller {controller.name!r} failed: {type(error).__name__}: {first_line(error)}; mend it"
-        ) from error
-    if not isinstance(answer, Decision) or answer.bound_versions < 0 or answer.window_groups < reading.batch_groups:
-        raise RunFailed(
-            f"bound controller {controller.name!r} answered {answer!r}, expected a Decision with a bound of 0 or more "
-            f"versions and a window of at least {reading.batch_groups} groups; mend it"
-        )
-    return answer
+        steer(self, self._controller, reading)

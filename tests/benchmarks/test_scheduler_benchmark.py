@@ -40,6 +40,7 @@ loaded("scheduler_parts", FOLDER / "scheduler_parts" / "__init__.py")
 limits, marks, spreads, writing = (
     importlib.import_module(f"scheduler_parts.{name}") for name in ("limits", "marks", "spreads", "writing")
 )
+loaded("verl_modes_parts", FOLDER / "verl_modes_parts" / "__init__.py")
 readme = loaded("benchmarks_readme", FOLDER / "readme.py")
 
 

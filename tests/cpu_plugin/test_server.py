@@ -341,6 +341,11 @@ def test_statistics_tell_tokens_time_and_version(server: Any) -> None:
     assert after["generated_tokens"] - before["generated_tokens"] == len(output.token_ids)
 
 
+def test_the_checksum_is_that_of_the_weights(server: Any) -> None:
+    assert get(server.weights_checksum.remote()) == get(server.weights_checksum.remote())
+    assert len(get(server.weights_checksum.remote())) == 16
+
+
 def test_end_tokens_are_those_of_the_model_and_of_the_tokenizer(
     local_server: Any, reference: PreTrainedModel, folder: Path
 ) -> None:

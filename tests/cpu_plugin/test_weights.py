@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pangu_verl_cpu.text_engine import EngineError
-from pangu_verl_cpu.weights import Bucket, buckets, load
+from pangu_verl_cpu.weights import Bucket, buckets, checksum, load
 from transformers import LlamaForCausalLM
 
 Weights = list[tuple[str, torch.Tensor]]
@@ -195,3 +195,29 @@ def test_a_tied_weight_that_is_sent_under_no_name_is_missing(make_llama: Any) ->
     weights = [pair for pair in named_weights(model) if "lm_head" not in pair[0] and "embed_tokens" not in pair[0]]
     with pytest.raises(EngineError, match="embed_tokens"):
         load(model, pack(weights))
+
+
+def test_models_with_the_same_weights_have_the_same_checksum(model: LlamaForCausalLM, make_llama: Any) -> None:
+    other = make_llama(torch.float64)
+    other.load_state_dict(model.state_dict())
+    assert checksum(other) == checksum(model)
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_one_changed_bit_changes_the_checksum(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 40))
+    layer = torch.nn.Linear(size, 1, dtype=torch.bfloat16)
+    before = checksum(layer)
+    bits = layer.weight.data.view(torch.int16)
+    bits[0, data.draw(st.integers(0, size - 1))] ^= 1 << data.draw(st.integers(0, 14))
+    assert checksum(layer) != before
+
+
+def test_weights_that_changed_places_change_the_checksum(model: LlamaForCausalLM) -> None:
+    first, second, *_ = [p for p in model.parameters() if p.ndim == 2 and p.shape[0] == p.shape[1]]
+    before = checksum(model)
+    kept = first.data.clone()
+    first.data.copy_(second.data)
+    second.data.copy_(kept)
+    assert checksum(model) != before

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_runs import SCHEDULED, Finished
+from lineage_audit import audit, saved_step
 from omegaconf import OmegaConf
 from running_commands import LONG, Running
 
@@ -32,8 +32,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Running:
     run = Running(tmp_path_factory.mktemp("scheduled") / "run", *OVERRIDES)
     try:
         run.reach_step(STEPS_BEFORE_THE_KILL)
-        run.process.send_signal(signal.SIGKILL)
-        run.process.communicate()
+        run.kill()
     finally:
         run.started.kill()
     return run
@@ -45,10 +44,6 @@ def resumed(killed: Running, quickstart: Callable[..., Finished]) -> Finished:
     return quickstart(
         f"trainer.total_training_steps={steps}", *LONG[1:-1], *OVERRIDES, folder=killed.folder, resume=True
     )
-
-
-def saved_step(folder: Path) -> int:
-    return int((folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text())
 
 
 def ledger_of(folder: Path) -> Ledger:
@@ -75,6 +70,11 @@ def test_every_prompt_was_trained_on_once_or_is_still_there(resumed: Finished) -
     live = sum(counts.get(state, 0) for state in (State.WAITING, State.RUNNING, State.READY))
     assert counters["consumed"] == trained
     assert counters["admitted"] == trained + live
+
+
+def test_every_row_of_the_data_became_one_prompt_before_and_after_the_kill(resumed: Finished) -> None:
+    groups = OmegaConf.load(resumed.folder / "config.yaml").data.train_batch_size
+    audit(resumed.folder, batch_groups=groups, bound_versions=BOUND_VERSIONS)
 
 
 def test_what_the_checkpoint_had_not_seen_is_kept_aside(killed: Running, resumed: Finished) -> None:

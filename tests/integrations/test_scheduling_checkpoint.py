@@ -10,6 +10,7 @@ from real_queue import SETTINGS, TRAJECTORIES, ScriptedRollout, empty_queue, fed
 
 from pangu_verl.errors import RunFailed, WrongUse
 from pangu_verl.integrations.verl.scheduling import checkpoint
+from pangu_verl.integrations.verl.scheduling.known_prompts import KnownPrompts
 from pangu_verl.integrations.verl.scheduling.prompts import PromptRows
 from pangu_verl.integrations.verl.scheduling.settings import Scheduling
 from pangu_verl.queue.entries import Group
@@ -28,6 +29,10 @@ def scheduling(folder: Path) -> Scheduling:
         durability=Durability.NORMAL,
         ledger=folder / "ledger.sqlite",
         run_id="a run",
+        staleness_weight=1.0,
+        log_prob_gap_alarm=None,
+        weights_checksum=True,
+        controller=None,
     )
 
 
@@ -41,7 +46,7 @@ def test_a_checkpoint_brings_back_ready_groups_and_starts_the_others_anew(
         rollout.answer(uid, 0)
     feed.pump()
     feed.take()
-    checkpoint.save(scheduler, ledger, tmp_path / "global_step_1")
+    checkpoint.save(scheduler, ledger, KnownPrompts(0), tmp_path / "global_step_1")
     tq.save_checkpoint(str(tmp_path / "transfer_queue"), metadata={})
     ledger.close()
     empty_queue()
@@ -93,7 +98,7 @@ def test_a_resumption_with_another_number_of_answers_is_refused(rollout: Scripte
     scheduler, ledger = checkpoint.begin(scheduling(tmp_path))
     feed = fed(rollout, scheduler, PromptRows(TRAJECTORIES))
     feed.pump()
-    checkpoint.save(scheduler, ledger, tmp_path / "global_step_0")
+    checkpoint.save(scheduler, ledger, KnownPrompts(0), tmp_path / "global_step_0")
     ledger.close()
     with pytest.raises(WrongUse, match=r"made with actor_rollout_ref\.rollout\.n=2, .* not with 3"):
         checkpoint.resume(scheduling(tmp_path), tmp_path / "global_step_0", 0, PromptRows(3), 3)
@@ -105,7 +110,7 @@ def test_padding_of_verl_in_a_checkpoint_is_purged(rollout: ScriptedRollout, tmp
     feed.pump()
     padding = [f"pad0f_{number}_0" for number in range(TRAJECTORIES)]
     tq.kv_batch_put(keys=padding, partition_id="train", tags=[{"is_padding": True}] * TRAJECTORIES)
-    checkpoint.save(scheduler, ledger, tmp_path / "global_step_0")
+    checkpoint.save(scheduler, ledger, KnownPrompts(0), tmp_path / "global_step_0")
     ledger.close()
     _, ledger, _ = checkpoint.resume(
         scheduling(tmp_path), tmp_path / "global_step_0", 0, PromptRows(TRAJECTORIES), TRAJECTORIES

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 import transfer_queue as tq
 from real_queue import (
-    ALL_SLOTS,
     SETTINGS,
     TOKENS,
     TRAJECTORIES,
@@ -19,7 +19,8 @@ from real_queue import (
 )
 
 from pangu_verl.errors import RunFailed
-from pangu_verl.integrations.verl.scheduling.feed import MOST_GIVEN_UP_IN_A_ROW, RESTS_S, Feed, Rollout
+from pangu_verl.integrations.verl.scheduling.attempts import RESTS_S
+from pangu_verl.integrations.verl.scheduling.feed import MOST_GIVEN_UP_IN_A_ROW, TOLD_AFTER_S, Feed
 from pangu_verl.integrations.verl.scheduling.prompts import PARTITION, PromptRows
 from pangu_verl.scheduler.policies import Drop, Mask
 from pangu_verl.scheduler.scheduler import Scheduler
@@ -56,10 +57,13 @@ def test_stragglers_do_not_keep_the_slots_of_the_others(rollout: ScriptedRollout
     assert rollout.started == ["p0.0", "p1.0", "p2.0"]
 
 
-def test_a_generation_that_was_given_up_keeps_its_slots_until_it_ends(rollout: ScriptedRollout) -> None:
+def test_a_generation_that_was_given_up_is_told_to_stop_and_keeps_its_slots_until_it_has(
+    rollout: ScriptedRollout,
+) -> None:
     feed = feed_of(rollout, Drop(1), slots=4 * TRAJECTORIES)
     grow_old(feed, rollout)
     feed.pump()
+    assert rollout.given_up == ["p2.0", "p3.0"]
     assert rollout.started == ["p0.0", "p1.0", "p2.0", "p3.0", "p4.0", "p5.0"]
     rollout.answer("p2.0", 0)
     feed.pump()
@@ -68,11 +72,9 @@ def test_a_generation_that_was_given_up_keeps_its_slots_until_it_ends(rollout: S
 
 def test_servers_with_a_queue_of_their_own_are_told_whom_to_run_first(rollout: ScriptedRollout) -> None:
     sent: list[int] = []
-    sides = Rollout(
-        load=rollout.load,
+    sides = replace(
+        rollout.sides(),
         start=lambda rows: sent.extend(int(number) for number in rows["priority"]),
-        slots=ALL_SLOTS,
-        trajectories=TRAJECTORIES,
         takes_priorities=True,
     )
     Feed(Scheduler(SETTINGS, Mask(0.0, 0)), PromptRows(TRAJECTORIES), sides).pump()
@@ -197,3 +199,34 @@ def test_a_version_that_verl_does_not_train_with_is_refused(rollout: ScriptedRol
     feed.pump()
     with pytest.raises(RunFailed, match="version 0, not 4"):
         buffer_of(feed).sample(global_steps=5, partition_id="train", batch_size=2)
+
+
+def test_a_generation_that_hangs_is_stopped_and_made_anew_at_its_place(rollout: ScriptedRollout) -> None:
+    now = Now()
+    feed = feed_of(rollout, clock=now)
+    feed.pump()
+    rollout.answer("p1.0", 0)
+    feed.pump()
+    now.s += SETTINGS.lease_s
+    feed.pump()
+    assert rollout.given_up == ["p0.0", "p2.0", "p3.0"]
+    assert rollout.started[4:] == ["p0.1", "p2.1", "p3.1"]
+    assert feed.counts["hung_generations"] == 3
+    rollout.answer("p0.0", 0, status="failure", sessions=0)
+    feed.pump()
+    assert feed.counts["late_generations"] == 1
+
+
+def test_a_trainer_that_waits_says_for_whom(rollout: ScriptedRollout, caplog: pytest.LogCaptureFixture) -> None:
+    now = Now()
+    feed = feed_of(rollout, clock=now)
+    feed.pump()
+    trainer = threading.Thread(target=feed.take)
+    trainer.start()
+    now.s += TOLD_AFTER_S
+    while not (told := [message for message in caplog.messages if "no step for 60 s" in message]):
+        feed.pump()
+    rollout.answer_all(0)
+    feed.pump()
+    trainer.join()
+    assert told[0].endswith("the oldest that runs is p0.0")

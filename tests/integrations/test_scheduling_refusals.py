@@ -38,11 +38,47 @@ SSP = {"trainer__v1__trainer_mode": "pangu_ssp", "trainer__v1__pangu_ssp__parame
             },
             "tool_agent does not",
         ),
+        (
+            {
+                "actor_rollout_ref__rollout__agent__agent_loop_manager_class": (
+                    "verl.trainer.ppo.v1.agent_loop_tq.AgentLoopManagerTQ"
+                )
+            },
+            "derive it from .*ScheduledAgentLoops",
+        ),
+        ({"pangu__scheduler__controller": "hand"}, r"controller=hand is no bound controller \(known: adaptive\)"),
+        ({"pangu__scheduler__wave_groups": 1}, "wave_groups=1 is less than a batch"),
         ({"skip__rollout_tq__enable": True}, "skip.rollout_tq.enable=true"),
         ({"actor_rollout_ref__rollout__calculate_log_probs": False}, "set .*calculate_log_probs=true"),
         ({"actor_rollout_ref__actor__policy_loss__loss_mode": "gspo"}, "loss_mode=gspo weighs whole sequences"),
         ({"algorithm__rollout_correction__rollout_is": "sequence"}, "rollout_is=sequence goes by whole sequences"),
         ({"algorithm__rollout_correction__rollout_rs": "seq_mean_k3"}, "rollout_rs=seq_mean_k3 goes by whole"),
+        (
+            {"algorithm__rollout_correction__rollout_is": "token"},
+            "rollout_is=token has no effect with .*bypass_mode=true",
+        ),
+        ({"algorithm__rollout_correction__rollout_rs": "token_k1"}, "rollout_rs=token_k1 has no effect with"),
+        ({"pangu__scheduler__weights_checksum": "yes"}, "weights_checksum is true or false, not 'yes'"),
+        ({"pangu__scheduler__staleness_weight": 0.0}, r"staleness_weight is a number above 0 and up to 1, or null"),
+        ({"pangu__scheduler__staleness_weight": 1.5}, r"staleness_weight is a number above 0 and up to 1, .* not 1\.5"),
+        ({"pangu__scheduler__staleness_weight": True}, "staleness_weight is a number .* not True"),
+        ({"pangu__scheduler__staleness_weight": float("nan")}, "staleness_weight is a number .* not nan"),
+        ({"pangu__scheduler__log_prob_gap_alarm": -0.5}, "log_prob_gap_alarm is a number above 0, or null, not -0.5"),
+        ({"pangu__scheduler__log_prob_gap_alarm": float("inf")}, "log_prob_gap_alarm is a number above 0, .* not inf"),
+        (
+            {"pangu__scheduler__log_prob_gap_alarm": 0.5},
+            "log_prob_gap_alarm=0.5 compares .*bypass_mode=true the trainer",
+        ),
+        (
+            {
+                "pangu__scheduler__log_prob_gap_alarm": 0.5,
+                "pangu__scheduler__bound_versions": 0,
+                "pangu__scheduler__policy": "wait",
+                "algorithm__rollout_correction__bypass_mode": False,
+                "actor_rollout_ref__rollout__calculate_log_probs": False,
+            },
+            "log_prob_gap_alarm=0.5 compares .* which nobody keeps",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_by_its_key(change: Change, changes: dict[str, Any], message: str) -> None:
@@ -67,6 +103,14 @@ def test_of_verls_own_modes_nothing_is_said(change: Change) -> None:
     refuse_unfit(change(trainer__v1__trainer_mode="separate_async", pangu__scheduler__policy="hope"))
 
 
+def test_an_alarm_is_kept_where_the_trainer_computes_log_probabilities(change: Change) -> None:
+    both = {"pangu__scheduler__log_prob_gap_alarm": 0.5, "algorithm__rollout_correction__bypass_mode": False}
+    config = change(**SSP, **both, pangu__scheduler__staleness_weight=None)
+    refuse_unfit(config)
+    found = scheduling_of(config, 1)
+    assert (found.log_prob_gap_alarm, found.staleness_weight) == (0.5, 1.0)
+
+
 def test_settings_come_from_our_keys_and_verls_batch(change: Change) -> None:
     config = change(
         **SSP,
@@ -82,3 +126,9 @@ def test_settings_come_from_our_keys_and_verls_batch(change: Change) -> None:
     assert found.policy == Mask(least_fresh_share=0.5)
     assert found.durability is Durability.FULL
     assert str(found.ledger) == "/somewhere/ledger.sqlite"
+
+
+def test_a_controller_gets_its_options(change: Change) -> None:
+    adaptive = {"pangu__scheduler__controller": "adaptive", "pangu__scheduler__controller_options__patience_steps": 9}
+    controller: Any = scheduling_of(change(**SSP, **adaptive), 1).controller
+    assert (controller.name, controller.patience_steps) == ("adaptive", 9)

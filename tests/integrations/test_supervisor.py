@@ -263,6 +263,28 @@ def test_workers_that_end_in_good_order_are_no_failure(watched: Watched) -> None
     assert watched.supervisor.failure is None
 
 
+def test_a_server_that_somebody_looks_after_may_die(watched: Watched) -> None:
+    server = watched.server("server_7_0")
+    watched.begin()
+    ray.get(watched.supervisor._monitor.look_after.remote(7))
+    kill(server)
+    wait_for_death(server)
+    watched.looks.wait_for_next(2)
+    watched.finish()
+    assert watched.end() is None
+    assert watched.supervisor.failure is None
+
+
+def test_a_killed_task_runner_is_named_and_not_those_who_went_with_it(watched: Watched) -> None:
+    watched.server()
+    process = ray.get(watched.supervisor._runner.__ray_call__.remote(lambda _: os.getpid()))
+    watched.begin()
+    os.kill(process, signal.SIGKILL)
+    assert isinstance(watched.end(), RayActorError)
+    assert watched.supervisor.failure is not None
+    assert watched.supervisor.failure.startswith("task runner died: The actor ")
+
+
 def test_an_actor_that_the_run_can_do_without_is_not_watched(watched: Watched) -> None:
     other = watched.server("somebody_elses_actor")
     watched.begin()

@@ -6,12 +6,17 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pangu_verl.queue.entries import Group, Prompt, Segment, Trajectory
 from pangu_verl.scheduler.batch import Batch, TakenGroup, check_bound, taken
-from pangu_verl.scheduler.metrics import batch_metrics, trained_tokens_by_lag
+from pangu_verl.scheduler.metrics import (
+    batch_metrics,
+    task_metrics,
+    trained_tokens_by_context_lag,
+    trained_tokens_by_lag,
+)
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -37,17 +42,28 @@ STEP = masked_batch(
 )
 
 
+def numbers(batch: Batch) -> dict[str, float]:
+    """All that is said of a batch."""
+    return {**batch_metrics(batch), **task_metrics([batch])}
+
+
 def test_trained_tokens_are_counted_by_lag() -> None:
     assert trained_tokens_by_lag(STEP) == {1: 2, 0: 11}
 
 
 def test_the_numbers_of_a_batch_in_closed_form() -> None:
-    assert batch_metrics(STEP) == {
+    assert numbers(STEP) == {
         "lag_versions/mean": 2 / 13,
         "lag_versions/max": 1.0,
+        "context_lag_versions/mean": 14 / 13,
+        "context_lag_versions/max": 2.0,
+        "lag_share/0": 11 / 13,
+        "lag_share/1": 2 / 13,
         "masked_share": 1 - 13 / 20,
         "wholly_masked_trajectories_share": 1 / 3,
         "trained_tokens/mean": 13 / 3,
+        "trained_tokens/code/mean": 6.0,
+        "trained_tokens/maths/mean": 3.5,
         "age_versions/mean": 1.5,
         "age_versions/max": 3.0,
         "attempts/max": 3.0,
@@ -67,14 +83,14 @@ def test_tokens_of_one_lag_in_several_groups_are_added_up() -> None:
 
 
 def test_a_batch_that_is_wholly_masked_has_a_lag_of_0() -> None:
-    found = batch_metrics(masked_batch(group("a", ((0, 7),))))
+    found = numbers(masked_batch(group("a", ((0, 7),))))
     assert found["lag_versions/mean"] == found["lag_versions/max"] == found["trained_tokens/mean"] == 0.0
     assert found["masked_share"] == found["wholly_masked_trajectories_share"] == 1.0
 
 
 @pytest.mark.parametrize("step", [masked_batch(), masked_batch(group("a", ())), masked_batch(group("a", ((5, 0),)))])
 def test_a_batch_without_tokens_has_numbers_all_the_same(step: Batch) -> None:
-    found = batch_metrics(step)
+    found = numbers(step)
     assert all(value == value for value in found.values())
     assert found["masked_share"] == found["lag_versions/mean"] == 0.0
 
@@ -102,7 +118,7 @@ def batches(draw: st.DrawFn) -> Batch:
 @given(step=batches())
 def test_shares_lags_and_sums_hold_for_every_batch(step: Batch) -> None:
     check_bound(step)
-    found, lags = batch_metrics(step), trained_tokens_by_lag(step)
+    found, lags = numbers(step), trained_tokens_by_lag(step)
     assert all(tokens > 0 for tokens in lags.values())
     assert sum(lags.values()) == sum(entry.trained_tokens for entry in step.groups)
     assert max(lags, default=0) == found["lag_versions/max"] <= step.groups[0].bound_versions
@@ -116,10 +132,51 @@ def test_shares_lags_and_sums_hold_for_every_batch(step: Batch) -> None:
     }
 
 
+@settings(deadline=None)
+@given(step=batches())
+def test_each_trained_token_counts_with_the_lag_of_its_trajectorys_first_token(step: Batch) -> None:
+    lags, context_lags = [], []
+    for entry in step.groups:
+        for member, masked in enumerate(entry.masked_tokens):
+            segments = entry.group.finished[member].segments
+            versions = [segment.version for segment in segments for _ in range(segment.tokens)]
+            lags += [step.version - version for version in versions[masked:]]
+            context_lags += [step.version - versions[0] for _ in versions[masked:]]
+    assert trained_tokens_by_context_lag(step) == Counter(context_lags)
+    found = numbers(step)
+    assert found["context_lag_versions/max"] == max(context_lags, default=0)
+    assert found["context_lag_versions/mean"] == pytest.approx(sum(context_lags) / max(len(context_lags), 1))
+    shares = [found[f"lag_share/{lag}"] for lag in range(step.groups[0].bound_versions + 1)]
+    assert shares == [lags.count(lag) / max(len(lags), 1) for lag in range(len(shares))]
+    assert sum(shares) == pytest.approx(1.0 if lags else 0.0)
+
+
+@settings(deadline=None)
+@given(step=batches())
+def test_lengths_are_told_task_by_task(step: Batch) -> None:
+    lengths: dict[str, list[int]] = {}
+    for entry in step.groups:
+        trained = [entry.group.finished[member].tokens - masked for member, masked in enumerate(entry.masked_tokens)]
+        lengths.setdefault(entry.group.task, []).extend(trained)
+    found = numbers(step)
+    for task, tokens in lengths.items():
+        assert found[f"trained_tokens/{task}/mean"] == pytest.approx(sum(tokens) / len(tokens))
+
+
 @given(step=batches())
 def test_the_order_of_arrival_changes_no_bit(step: Batch) -> None:
     backwards = tuple(
         replace(entry, group=replace(entry.group, finished=dict(reversed(entry.group.finished.items()))))
         for entry in step.groups
     )
-    assert repr(batch_metrics(replace(step, groups=backwards))) == repr(batch_metrics(step))
+    assert repr(numbers(replace(step, groups=backwards))) == repr(numbers(step))
+
+
+def test_the_tasks_of_several_batches_are_counted_together() -> None:
+    other = masked_batch(group("c", ((5, 9),), ((5, 1),)))
+    assert task_metrics([STEP, other]) == {
+        "task_share/code": 1 / 3,
+        "task_share/maths": 2 / 3,
+        "trained_tokens/code/mean": 6.0,
+        "trained_tokens/maths/mean": 17 / 4,
+    }

@@ -15,6 +15,7 @@ from verl.trainer.ppo.v1 import get_trainer_cls, trainer_base
 
 from pangu_verl.integrations.verl import queue_rows
 from pangu_verl.integrations.verl.judged_training import judging_trainer
+from pangu_verl.integrations.verl.zero_advantages import ZeroAdvantages
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,18 @@ def fill(queue: MadeQueue, rows: Sequence[Row], **fields: float) -> None:
         )
 
 
-def trainer(mode: str = "sync", *, n: int = 4, **algorithm: Any) -> Any:
+def trainer(mode: str = "sync", *, n: int = 4, masks_zero_advantages: bool = False, **algorithm: Any) -> Any:
     """A trainer of verl with no more than what it estimates advantages with."""
     made = object.__new__(get_trainer_cls(judging_trainer(mode)))
     settings = {"adv_estimator": "grpo", "gamma": 1.0, "lam": 1.0, "use_kl_in_reward": False, **algorithm}
-    made.config = OmegaConf.create({"algorithm": settings, "actor_rollout_ref": {"rollout": {"n": n}}})
+    made.config = OmegaConf.create(
+        {
+            "algorithm": settings,
+            "actor_rollout_ref": {"rollout": {"n": n}},
+            "pangu": {"loss": {"zero_advantage_mask": masks_zero_advantages}},
+        }
+    )
     made.global_steps = 3
     made._trajectories = []
+    made._zero_advantages = ZeroAdvantages()
     return made

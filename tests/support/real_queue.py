@@ -56,8 +56,9 @@ class ScriptedRollout:
 
     def __init__(self) -> None:
         self.loaded = 0
-        #: uids in the order in which they were started.
+        #: uids in the order in which they were started, and told to stop.
         self.started: list[str] = []
+        self.given_up: list[str] = []
 
     def load(self, number: int) -> TensorDict:
         first, self.loaded = self.loaded, self.loaded + number
@@ -79,6 +80,16 @@ class ScriptedRollout:
             f"{uid.split('.')[0][1:]}?" for uid in batch["uid"]
         ]
         self.started += list(batch["uid"])
+
+    def sides(self, slots: int = ALL_SLOTS) -> Rollout:
+        return Rollout(
+            load=self.load,
+            start=self.start,
+            give_up=self.given_up.extend,
+            wait=lambda timeout_s: time.sleep(min(timeout_s, 0.02)),
+            slots=lambda: slots,
+            trajectories=TRAJECTORIES,
+        )
 
     def answer(self, uid: str, *versions: int | None, status: str = "finished", sessions: int = TRAJECTORIES) -> None:
         """``TOKENS`` tokens of each version in each session, then the status, as ``AgentLoopWorkerTQ`` writes them."""
@@ -118,8 +129,7 @@ def fed(
     slots: int = ALL_SLOTS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Feed:
-    sides = Rollout(load=rollout.load, start=rollout.start, slots=slots, trajectories=TRAJECTORIES)
-    return Feed(scheduler, prompts, sides, clock)
+    return Feed(scheduler, prompts, rollout.sides(slots), clock)
 
 
 def buffer_of(feed: Feed) -> ScheduledBuffer:

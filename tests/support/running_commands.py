@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -36,11 +37,15 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 240) -> None:
 
 
 class Running:
-    """A run under way, in a session of its own."""
+    """A run under way, in a session of its own; a resumed one has its own metrics."""
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+    def __init__(self, folder: Path, *overrides: str, resume: bool = False) -> None:
         self.folder = folder
-        command = [str(COMMAND), "quickstart", "--model", "tiny", "--run-dir", str(folder), *LONG, *overrides]
+        self._metrics = folder / "metrics.jsonl"
+        #: Until it has started, those of the session before are still there.
+        self._earlier = self._metrics.stat().st_ino if self._metrics.exists() else None
+        options = ["--model", "tiny", "--run-dir", str(folder), *(["--resume"] if resume else [])]
+        command = [str(COMMAND), "quickstart", *options, *LONG, *overrides]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -54,9 +59,31 @@ class Running:
         self.started = Descendants(self.process.pid)
 
     def reach_step(self, step: int) -> None:
-        metrics = self.folder / "metrics.jsonl"
-        wait_for(lambda: self._is_over() or (metrics.exists() and metrics.read_text().count("\n") >= step))
+        self.reach(lambda: len(self.metrics()) >= step)
+
+    def reach(self, condition: Callable[[], bool]) -> None:
+        """Wait for it while the run goes on."""
+        wait_for(lambda: self._is_over() or condition())
         assert not self._is_over(), self.process.stderr.read() if self.process.stderr else ""
+
+    def metrics(self) -> list[dict[str, float]]:
+        """Of each step that this session has ended so far."""
+        if not self._metrics.exists() or self._metrics.stat().st_ino == self._earlier:
+            return []
+        whole_lines = self._metrics.read_text().split("\n")[:-1]
+        return [json.loads(line)["data"] for line in whole_lines]
+
+    def workers(self, name: str) -> list[psutil.Process]:
+        """Ray's processes of a class, in the order in which they were started."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        found = [child for child in children if f"ray::{name}" in " ".join(child.cmdline())]
+        return sorted(found, key=psutil.Process.create_time)
+
+    def kill(self) -> None:
+        """The driver and all that it started, at once, as when a machine goes down."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+        self.started.kill()
 
     def _is_over(self) -> bool:
         return self.process.poll() is not None

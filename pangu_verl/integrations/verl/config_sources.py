@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
-from pangu_verl.integrations.verl.configuration import CONFIG_PACKAGE
+from pangu_verl.integrations.verl.configuration import CONFIG_PACKAGE, UNSET, overridden
 
 _CONFIG_PACKAGES = (CONFIG_PACKAGE, "verl.trainer.config")
 _CODE_PACKAGES = ("verl", "pangu_verl", "pangu_verl_cpu")
@@ -105,17 +105,22 @@ class CommandLine:
 
     def setting(self, key: str) -> Setting | None:
         """The override, if it sets ``key`` or a section above it as a whole."""
-        above = str(self.override.key_or_group)
-        if self.override.is_delete() or not f"{key}.".startswith(f"{above}."):
+        node = overridden(self.override, key)
+        if node is UNSET:
             return None
-        node = self.override.value()
-        for name in key.removeprefix(above).split(".")[1:]:
-            if isinstance(node, dict):
-                if name not in node:
-                    return None
-                node = node[name]
         expression = str(node) if not isinstance(node, dict) and "${" in str(node) else None
         return Setting(place=f"override {self.override.input_line}", expression=expression)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A key that sets others by a name, after all files and overrides."""
+
+    key_and_name: str
+    keys: Collection[str]
+
+    def setting(self, key: str) -> Setting | None:
+        return Setting(place=f"preset {self.key_and_name}") if key in self.keys else None
 
 
 def merged_sources(config_name: str, overrides: Sequence[str]) -> list[SourceFile | CommandLine]:

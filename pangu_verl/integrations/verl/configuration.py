@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from pangu_verl.errors import WrongUse, first_line
+from pangu_verl.integrations.verl.scheduling.loss.corrections import apply_correction
 
 CONFIG_PACKAGE = "pangu_verl.config"
 CONFIGURATIONS = ("ppo", "quickstart", "quickstart_tiny")
@@ -32,6 +33,8 @@ LEGACY_KEYS = {
     "sandbox_fusion": "reward.sandbox_fusion",
     "data.sampler": "trainer.v1.sampler.custom_sampler (order of training) or data.custom_cls (order of prompts)",
 }
+#: Stands for no value; null is one.
+UNSET = object()
 #: What the rest of this room reads from, so that nobody may put a value in its place.
 _SECTIONS = (
     "actor_rollout_ref.actor",
@@ -63,6 +66,7 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise WrongUse(_explain(error, config_name, overrides, backend)) from error
     _refuse_misuse(config)
+    apply_correction(config, lambda key: any(overridden(override, key) is not UNSET for override in parsed))
     _keep_user_environment(config, asked)
     _forward_plugin_settings(config)
     return config
@@ -77,6 +81,20 @@ def apply_backend_environment(backend: str) -> Mapping[str, str]:
     for name, value in asked.items():
         os.environ.setdefault(name, value)
     return asked
+
+
+def overridden(override: Override, key: str) -> Any:
+    """What ``override`` sets ``key`` to, or a section above it as a whole; ``UNSET`` if it says nothing of it."""
+    above = str(override.key_or_group)
+    if override.is_delete() or not f"{key}.".startswith(f"{above}."):
+        return UNSET
+    node = override.value()
+    for name in key.removeprefix(above).split(".")[1:]:
+        if isinstance(node, dict):
+            if name not in node:
+                return UNSET
+            node = node[name]
+    return node
 
 
 def whole_number(config: DictConfig, key: str) -> int:

@@ -26,6 +26,7 @@ from pangu_verl.integrations.verl.configuration import (
     explain_legacy_key,
     explain_unknown_key,
 )
+from pangu_verl.integrations.verl.scheduling.loss.corrections import CORRECTION, preset_keys
 
 MANDATORY = "???"
 _TEXT_WIDTH = 100
@@ -126,7 +127,11 @@ class ExplainedConfiguration:
     def __init__(self, config_name: str, overrides: Sequence[str] = ()) -> None:
         self._config = compose(config_name, overrides)
         self._tree: Any = OmegaConf.to_container(self._config)
-        self._sources = config_sources.merged_sources(config_name.removesuffix(".yaml"), overrides)
+        preset = f"{CORRECTION}={OmegaConf.select(self._config, CORRECTION)}"
+        self._sources = [
+            *config_sources.merged_sources(config_name.removesuffix(".yaml"), overrides),
+            config_sources.Preset(preset, preset_keys(self._config)),
+        ]
 
     def known_keys(self) -> Iterator[str]:
         """Every key, sections included."""

@@ -7,6 +7,7 @@ under a name of its own. Invariants:
   those of its judged members, whichever the estimator.
 * A group with fewer than two judged members has an advantage of zero, if the estimator compares members.
 * Unjudged rows have masks of zeros from there on: they enter neither the loss of the actor nor that of the critic.
+* With ``pangu.loss.zero_advantage_mask`` groups without a difference in score leave the loss as well.
 * A batch of which no row was judged ends the run by name: there is nothing to train on, and the loss would be 0 / 0.
 
 With ``loss_agg_mode=seq-mean-*`` verl divides by the configured size of a batch, so masked rows make the step smaller
@@ -19,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, get_trainer_cls, register_trainer
 
 from pangu_verl.errors import RunFailed
@@ -34,6 +36,7 @@ from pangu_verl.integrations.verl.trajectories import (
     trajectories_of,
     with_advantage,
 )
+from pangu_verl.integrations.verl.zero_advantages import ZERO_ADVANTAGE_MASK, ZeroAdvantages, rows_without_advantage
 
 #: What verl writes when it estimates advantages, and reads again for every row; the last two not in every run.
 _ESTIMATED = ("advantages", "returns", "token_level_rewards", "rollout_is_weights")
@@ -58,6 +61,7 @@ class _JudgedTraining(PPOTrainer):
         config.trainer.v1.trainer_mode = self.mode
         super().__init__(config=config)
         self._trajectories: list[Trajectory] = []
+        self._zero_advantages = ZeroAdvantages()
 
     def _build_replay_buffer(self) -> Any:
         return filter_by_judged(super()._build_replay_buffer())
@@ -70,6 +74,12 @@ class _JudgedTraining(PPOTrainer):
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         trajectories = self._read_trajectories(batch)
         self._trajectories.extend(trajectories)
+        batch = self._estimate(batch, metrics, trajectories)
+        masks = OmegaConf.select(self.config, ZERO_ADVANTAGE_MASK)
+        return self._mask_zero_advantages(batch, metrics, trajectories) if masks else batch
+
+    def _estimate(self, batch: Any, metrics: dict[str, Any], trajectories: Sequence[Trajectory]) -> Any:
+        """verl's estimate over the rows that were judged; the others leave the loss."""
         kept = with_advantage(trajectories, compares=self._compares)
         if all(kept):
             return super()._compute_advantage(batch, metrics)
@@ -83,6 +93,12 @@ class _JudgedTraining(PPOTrainer):
         else:
             _write_zeros(batch, fields)
         return _mask(batch, [row.is_unjudged for row in trajectories])
+
+    def _mask_zero_advantages(self, batch: Any, metrics: dict[str, Any], trajectories: Sequence[Trajectory]) -> Any:
+        out = rows_without_advantage(trajectories)
+        is_live = [bool(mask.any()) for mask in read(batch, MASKS)[MASKS[0]].unbind()]
+        metrics.update(self._zero_advantages.metrics(out, is_live))
+        return _mask(batch, out) if any(out) else batch
 
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super()._compute_metrics(batch, metrics, *args, **kwargs)
@@ -141,12 +157,12 @@ def _write_zeros(batch: Any, fields: Mapping[str, torch.dtype]) -> None:
     )
 
 
-def _mask(batch: Any, is_unjudged: Sequence[bool]) -> Any:
-    """Take unjudged rows out of every loss."""
+def _mask(batch: Any, is_out: Sequence[bool]) -> Any:
+    """Take rows out of every loss."""
     found = read(batch, MASKS)
     masked = {
         name: nested(
-            [torch.zeros_like(row) if out else row for row, out in zip(found[name].unbind(), is_unjudged, strict=True)]
+            [torch.zeros_like(row) if out else row for row, out in zip(found[name].unbind(), is_out, strict=True)]
         )
         for name in MASKS
     }

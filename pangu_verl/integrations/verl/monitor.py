@@ -1,7 +1,8 @@
 """One small Ray actor per run that keeps what would else be lost in a worker's log.
 
 verl logs a failing reward or server and goes on with fewer trajectories; the driver polls this actor and ends the run
-with the reason instead. It also carries what the task runner knows at the end (the servers' busy and idle time).
+with the reason instead. It also carries what the task runner knows at the end (the servers' busy and idle time), which
+servers somebody looks after, and how many more somebody asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Monitor:
     def __init__(self) -> None:
         self._failure: str | None = None
         self._facts: dict[str, Any] = {}
+        self._looked_after: set[int] = set()
+        self._asked = 0
 
     def report(self, message: str) -> None:
         self._failure = self._failure or message
@@ -34,6 +37,21 @@ class Monitor:
 
     def facts(self) -> dict[str, Any]:
         return self._facts
+
+    def look_after(self, rank: int) -> None:
+        """The death of a server of replica ``rank`` is no longer the end of the run."""
+        self._looked_after.add(rank)
+
+    def looked_after(self) -> set[int]:
+        return self._looked_after
+
+    def ask_for_servers(self, number: int) -> None:
+        """For a cluster that has grown: so many more rollout servers are started on devices that Ray has free."""
+        self._asked += number
+
+    def take_asked(self) -> int:
+        asked, self._asked = self._asked, 0
+        return asked
 
 
 def start_monitor() -> ray.actor.ActorHandle:

@@ -22,6 +22,7 @@ from pangu_verl.integrations.verl.pool_rewards import users_function
 from pangu_verl.integrations.verl.scheduling.refusals import refuse_unfit
 from pangu_verl.integrations.verl.shared_state import settings_of
 from pangu_verl.integrations.verl.training_rows import check_rows
+from pangu_verl.integrations.verl.zero_advantages import refuse_unfit_mask
 from pangu_verl.plugins import load_plugins
 
 _HIGHEST_PORT = 65_535
@@ -32,6 +33,7 @@ def check(config: DictConfig) -> Layout:
     _check_model(config.actor_rollout_ref.model)
     _check_mode(config)
     refuse_unfit(config)
+    refuse_unfit_mask(config)
     _check_backend(config)
     check_rows(config, _abilities(config))
     _check_reward(config.reward.custom_reward_function)

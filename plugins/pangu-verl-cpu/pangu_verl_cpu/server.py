@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import ray
@@ -18,8 +19,8 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.rollout.replica import TokenOutput
 
 from pangu_verl_cpu import threads
-from pangu_verl_cpu.text_engine import DECODING_ATTENTION, EngineError, Sampling, TextEngine
-from pangu_verl_cpu.weights import Bucket, load
+from pangu_verl_cpu.text_engine import DECODING_ATTENTION, Completion, EngineError, Sampling, TextEngine
+from pangu_verl_cpu.weights import Bucket, checksum, load
 
 
 def model_dtype(name: str) -> torch.dtype:
@@ -39,15 +40,16 @@ class CPUServer:
     def __init__(self, config: Any, model_config: Any, replica_rank: int) -> None:
         self._config = omega_conf_to_dataclass(config)
         self._model_config = omega_conf_to_dataclass(model_config)
-        model = AutoModelForCausalLM.from_pretrained(
+        self._futures: dict[str, Future[Completion]] = {}
+        self._model = AutoModelForCausalLM.from_pretrained(
             self._model_config.local_path,
             dtype=model_dtype(self._config.dtype),
             attn_implementation=DECODING_ATTENTION,
             trust_remote_code=self._model_config.trust_remote_code,
         )
         self._engine = TextEngine(
-            model,
-            eos_token_ids=self._eos_token_ids(model),
+            self._model,
+            eos_token_ids=self._eos_token_ids(self._model),
             pad_token_id=self._model_config.tokenizer.pad_token_id,
             max_rows=self._config.max_num_seqs,
             max_prefill_tokens=self._config.max_num_batched_tokens,
@@ -78,7 +80,9 @@ class CPUServer:
         room_tokens = self._config.prompt_length + self._config.response_length - len(prompt_ids)
         default_max_new_tokens = max(1, min(self._config.response_length, room_tokens))
         sampling = Sampling.from_parameters(sampling_params, default_max_new_tokens)
-        completion = await asyncio.wrap_future(self._engine.submit(prompt_ids, sampling, priority))
+        completion = await self._complete(request_id, self._engine.submit(prompt_ids, sampling, priority))
+        if completion is None:
+            return TokenOutput(token_ids=[], log_probs=[], stop_reason="aborted", num_preempted=0)
         return TokenOutput(
             token_ids=completion.token_ids,
             log_probs=completion.log_probs,
@@ -86,6 +90,21 @@ class CPUServer:
             num_preempted=0,
             extra_fields={"global_steps": completion.version},
         )
+
+    async def _complete(self, request_id: str, future: Future[Completion]) -> Completion | None:
+        """None for a request that was aborted by its name."""
+        self._futures[request_id] = future
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            return None
+        finally:
+            del self._futures[request_id]
+
+    async def abort_request(self, request_id: str) -> dict[str, Any]:
+        """Stop one request, which nobody waits for any more; its tokens are lost."""
+        future = self._futures.get(request_id)
+        return {"aborted": future is not None and future.cancel(), "request_id": request_id}
 
     async def update_weights(self, references: list[ray.ObjectRef], global_steps: int | None) -> None:
         """Replace all weights by those in ``references`` and publish them as version ``global_steps``."""
@@ -95,6 +114,10 @@ class CPUServer:
     async def set_global_steps(self, global_steps: int) -> None:
         """Publish the present weights as version ``global_steps``."""
         await asyncio.to_thread(self._engine.change_weights, lambda _: None, global_steps)
+
+    async def weights_checksum(self) -> str:
+        """Of the weights in use; servers with the same weights give the same."""
+        return await asyncio.to_thread(checksum, self._model)
 
     async def abort_all_requests(
         self, reset_prefix_cache: bool = True, reject_request: bool = False

@@ -6,6 +6,7 @@ parameters, or none and reports which are missing, unknown or misshapen; tied pa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -102,3 +103,19 @@ def _check(parameters: Mapping[str, torch.Tensor], received: Sequence[Bucket]) -
     if missing:
         names = [name for name, tensor in parameters.items() if tensor.data_ptr() in missing]
         raise EngineError(f"the trainer sent no weights for {', '.join(names[:3])} ({len(names)} in all)")
+
+
+def checksum(model: PreTrainedModel) -> str:
+    """16 hex digits of names, types, shapes and contents, tied parameters once; the same for the same weights.
+
+    Each parameter's bytes are added up as 64-bit words, as fast as memory is read (about 20 ms for 300 MB), so words
+    that changed places within one parameter are not told apart.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name, parameter in model.named_parameters():
+        data = parameter.detach().contiguous().view(-1).view(torch.uint8).numpy()
+        whole_bytes = data.size // 8 * 8
+        total = int(data[:whole_bytes].view(np.uint64).sum(dtype=np.uint64))
+        digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)} {total} ".encode())
+        digest.update(data[whole_bytes:])
+    return digest.hexdigest()

@@ -7,15 +7,18 @@ nothing is decided here.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import transfer_queue as tq
 
 from pangu_verl.integrations.verl.scheduling.prompts import group_of, uid_of
 from pangu_verl.integrations.verl.scheduling.segments import in_order, segments_of
+from pangu_verl.integrations.verl.trajectories import rewards_of
 from pangu_verl.queue.entries import Group, Segment, Trajectory
 
 PARTITION = "train"
@@ -32,6 +35,13 @@ class Row:
     index: int
 
 
+class Outcome(NamedTuple):
+    """Of one session. ``passed`` is None where nobody judged it."""
+
+    trajectory: Trajectory
+    passed: bool | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
     """A generation that has ended. ``rows`` are in the order of sessions, and of outputs within one."""
@@ -41,7 +51,7 @@ class Arrival:
     has_failed: bool
     rows: tuple[Row, ...]
 
-    def trajectories(self, started_version: int) -> dict[int, Trajectory]:
+    def outcomes(self, started_version: int) -> dict[int, Outcome]:
         """By member: what each session made, all its rows taken together. ``RunFailed`` without versions.
 
         ``started_version`` is that of the group: no token of it is older.
@@ -52,13 +62,30 @@ class Arrival:
         for row, extra, mask in zip(self.rows, found["extra_fields"], found["response_mask"].unbind(), strict=True):
             notes = getattr(extra, "data", extra)
             segments[row.session] += segments_of(row.name, notes, int(mask.sum()), started_version)
-        return {session: Trajectory(in_order(made)) for session, made in segments.items()}
+        rewards = {
+            row.session: reward for row, reward in zip(self.rows, rewards_of(found, len(self.rows)), strict=True)
+        }
+        return {
+            session: Outcome(Trajectory(in_order(made), _score(rewards[session])), _passed(rewards[session]))
+            for session, made in segments.items()
+        }
+
+
+def _passed(reward: Mapping[str, Any]) -> bool | None:
+    """What a reward says of correctness: ``passed`` is ours, ``acc`` is that of verl's own rewards."""
+    said = reward.get("passed", reward.get("acc"))
+    return bool(said) if isinstance(said, bool | np.bool_ | int | float) else None
+
+
+def _score(reward: Mapping[str, Any]) -> float | None:
+    score = reward.get("score")
+    return float(score) if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def register(groups: Sequence[Group], step: int) -> None:
     """Announce generations to verl's agent loops, which set their status."""
     tags = [{"is_prompt": True, "status": "pending", "global_steps": step} for _ in groups]
-    tq.kv_batch_put(keys=[uid_of(group) for group in groups], partition_id=PARTITION, tags=tags)
+    tq.kv_batch_put(keys=[uid_of(group.key, group.attempt) for group in groups], partition_id=PARTITION, tags=tags)
 
 
 class Look(NamedTuple):
@@ -87,7 +114,7 @@ def look(trajectories: int) -> Look:
 
 def settle(arrivals: Iterable[Arrival], *, with_rows: bool) -> None:
     """Take ended generations off the list, and their rows with them where nobody wants them."""
-    names = [f"{arrival.key}.{arrival.attempt}" for arrival in arrivals]
+    names = [uid_of(arrival.key, arrival.attempt) for arrival in arrivals]
     if with_rows:
         names += [row.name for arrival in arrivals for row in arrival.rows]
     clear(names)

@@ -16,15 +16,21 @@ from pangu_verl.integrations.verl.queue_rows import MASKS, nested, part, read, w
 from pangu_verl.integrations.verl.scheduling.feed import POLL_INTERVAL_S, Delivery, Feed
 from pangu_verl.integrations.verl.scheduling.segments import without_first
 from pangu_verl.scheduler.metrics import batch_metrics
+from pangu_verl.scheduler.queue_metrics import queue_metrics
+from pangu_verl.scheduler.steering import in_force
 
 #: verl skips a step without a token in its loss; so many in a row end the run (project default).
 MOST_EMPTY_STEPS_IN_A_ROW = 3
 
 
 class ScheduledBuffer(ReplayBufferAsync):
-    """verl's replay buffer whose training samples are the scheduler's; ``feed`` is set before the first."""
+    """verl's replay buffer whose training samples are the scheduler's; ``feed`` is set before the first.
+
+    ``delivery`` is what the last of them was made of.
+    """
 
     feed: Feed
+    delivery: Delivery
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(poll_interval=POLL_INTERVAL_S, **kwargs)
@@ -35,7 +41,7 @@ class ScheduledBuffer(ReplayBufferAsync):
         if partition_id != "train":
             return super().sample(global_steps, partition_id, batch_size)
         _check_call(self.feed, global_steps, batch_size)
-        delivery = self.feed.take()
+        delivery = self.delivery = self.feed.take()
         self._check_tokens(delivery)
         rows = [row for entry in delivery.batch.groups for row in delivery.rows[entry.group.key]]
         batch = KVBatchMeta(partition_id="train", keys=[row.name for row in rows], tags=[dict(row.tag) for row in rows])
@@ -96,7 +102,14 @@ def _without_stale(names: list[str], masks: Any, masked_by_row: dict[str, tuple[
 
 
 def metrics_of(feed: Feed, delivery: Delivery) -> dict[str, float]:
-    """Of this batch, and counts since the run began."""
-    found = {f"scheduler/{name}": value for name, value in batch_metrics(delivery.batch).items()}
-    counts = {**feed.scheduler.counts, **feed.counts}
+    """Of this batch, of what is left in the queue, and counts since the run began."""
+    with feed.lock:
+        scheduler = feed.scheduler
+        decision = in_force(scheduler)
+        queue = queue_metrics(scheduler.live.values(), scheduler.version)
+        counts = {**scheduler.counts, **feed.counts}
+    found = {f"scheduler/{name}": value for name, value in {**batch_metrics(delivery.batch), **queue}.items()}
+    found["scheduler/bound_versions"] = float(decision.bound_versions)
+    found["scheduler/window_groups"] = float(decision.window_groups)
+    found["scheduler/cpu_s/sum"] = feed.spent_cpu_s()
     return found | {f"scheduler/{name}_so_far/max": float(number) for name, number in counts.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 from pangu_verl.errors import RunFailed, WrongUse
 from pangu_verl.integrations.verl.scheduling import arrivals
 from pangu_verl.integrations.verl.scheduling.arrivals import Row
+from pangu_verl.integrations.verl.scheduling.known_prompts import KnownPrompts
 from pangu_verl.integrations.verl.scheduling.prompts import PromptRows
 from pangu_verl.integrations.verl.scheduling.settings import Scheduling
 from pangu_verl.queue import ledger_resume
@@ -24,6 +25,7 @@ from pangu_verl.scheduler.scheduler import Scheduler
 logger = logging.getLogger(__name__)
 
 _FOLDER = "ledger"
+_KNOWN_PROMPTS = "known_prompts.json"
 
 
 def begin(scheduling: Scheduling) -> tuple[Scheduler, Ledger]:
@@ -35,11 +37,18 @@ def begin(scheduling: Scheduling) -> tuple[Scheduler, Ledger]:
     return Scheduler(scheduling.settings, scheduling.policy, scheduling.priority, ledger), ledger
 
 
-def save(scheduler: Scheduler, ledger: Ledger, checkpoint: Path) -> None:
+def save(scheduler: Scheduler, ledger: Ledger, known: KnownPrompts, checkpoint: Path) -> None:
     """Into the folder of verl's checkpoint, of weights that contain every step so far."""
     folder = checkpoint / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    known.save(folder / _KNOWN_PROMPTS)
     ledger.snapshot(folder, scheduler.step - 1)
+
+
+def known_prompts(checkpoint: Path, num_rows: int) -> KnownPrompts:
+    """What the run had learnt of its prompts by then; nothing where the checkpoint does not say."""
+    file = checkpoint / _FOLDER / _KNOWN_PROMPTS
+    return KnownPrompts.load(file) if file.is_file() else KnownPrompts(num_rows)
 
 
 def resume(

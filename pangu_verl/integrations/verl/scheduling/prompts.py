@@ -8,6 +8,7 @@ for one of the next.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from tensordict.tensorclass import NonTensorData
 from verl.utils import tensordict_utils
 
 from pangu_verl.errors import RunFailed
+from pangu_verl.integrations.verl.scheduling.known_prompts import KnownPrompts
 from pangu_verl.queue.entries import Group, Prompt
 
 #: Beside verl's partitions "train" and "val".
@@ -24,9 +26,9 @@ PARTITION = "pangu_prompts"
 _TASK_COLUMN = "data_source"
 
 
-def uid_of(group: Group) -> str:
-    """Under which verl generates the group's present attempt. Has no underscore, at which verl splits its keys."""
-    return f"{group.key}.{group.attempt}"
+def uid_of(key: str, attempt: int) -> str:
+    """Under which verl generates an attempt at a prompt. Has no underscore, at which verl splits its keys."""
+    return f"{key}.{attempt}"
 
 
 def group_of(uid: str) -> tuple[str, int]:
@@ -36,9 +38,13 @@ def group_of(uid: str) -> tuple[str, int]:
 
 
 class PromptRows:
-    """Rows by the key of their prompt, one each; ``trajectories`` are generated for every prompt."""
+    """Rows by the key of their prompt, one each; ``trajectories`` are generated for every prompt.
 
-    def __init__(self, trajectories: int) -> None:
+    ``known`` are those that came before, and what came of them (None: nobody keeps that).
+    """
+
+    def __init__(self, trajectories: int, known: KnownPrompts | None = None) -> None:
+        self.known = known or KnownPrompts(0)
         self._trajectories = trajectories
         self._rows: dict[str, TensorDict] = {}
 
@@ -48,11 +54,14 @@ class PromptRows:
         keys = [str(uid) for uid in rows["uid"]]
         tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=rows, tags=[{} for _ in keys])
         self._rows.update(_by_key(keys, rows))
-        tasks = list(rows[_TASK_COLUMN]) if _TASK_COLUMN in rows.keys() else ["any"] * len(keys)  # noqa: SIM118
-        return [
-            Prompt(key=key, task=str(task), trajectories=self._trajectories)
-            for key, task in zip(keys, tasks, strict=True)
-        ]
+        columns = [_cells(rows, name, len(keys)) for name in (_TASK_COLUMN, "raw_prompt", "index")]
+        return [self._prompt(key, *cells) for key, *cells in zip(keys, *columns, strict=True)]
+
+    def _prompt(self, key: str, task: Any, messages: Any, index: Any) -> Prompt:
+        task = "any" if task is None else str(task)
+        row = self.known.row_of(task, messages, index)
+        estimate = self.known.estimate(task, row)
+        return Prompt(key=key, task=task, trajectories=self._trajectories, row=row, **estimate._asdict())
 
     def load(self, keys: Collection[str]) -> None:
         """Take them from the restored TransferQueue, which forgets all others.
@@ -77,7 +86,7 @@ class PromptRows:
         """
         rows = [self._rows[group.key] for group in groups]
         batch = (rows[0] if len(rows) == 1 else tensordict_utils.concat_tensordict(rows)).copy()
-        uids = np.array([uid_of(group) for group in groups], dtype=object)
+        uids = np.array([uid_of(group.key, group.attempt) for group in groups], dtype=object)
         batch["uid"] = tensordict_utils.get_tensordict({"uid": uids})["uid"]
         if priorities is not None:
             batch["priority"] = torch.tensor(priorities, dtype=torch.int64)
@@ -93,6 +102,14 @@ class PromptRows:
 def _columns(rows: TensorDict) -> list[str]:
     """Those with a value for each row; what is one for all is set anew at dispatch."""
     return [name for name in rows.keys() if not isinstance(rows.get(name), NonTensorData)]  # noqa: SIM118
+
+
+def _cells(rows: TensorDict, name: str, number: int) -> list[Any]:
+    """Of a column that may be missing, as plain values."""
+    if name not in rows.keys():  # noqa: SIM118
+        return [None] * number
+    cells = [getattr(cell, "data", cell) for cell in rows[name]]
+    return [cell.tolist() if isinstance(cell, np.ndarray | np.generic | torch.Tensor) else cell for cell in cells]
 
 
 def _by_key(keys: Sequence[str], rows: TensorDict) -> dict[str, TensorDict]:

@@ -10,11 +10,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pangu_verl.errors import WrongUse
-from pangu_verl.integrations.verl.scheduling.settings import KEY, Scheduling, scheduling_of
+from pangu_verl.integrations.verl.scheduling.settings import KEY, MODES, Scheduling, scheduling_of
 
-MODES = ("pangu_ssp", "pangu_ssp_colocate")
+_AGENT_LOOPS = "actor_rollout_ref.rollout.agent.agent_loop_manager_class"
 _LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _CORRECTION = "algorithm.rollout_correction"
+_BYPASS = f"{_CORRECTION}.bypass_mode"
 #: Losses that take a mean over a whole sequence, which would no longer be the sequence's once tokens are left out.
 _BY_SEQUENCE = ("gspo", "geo_mean")
 #: Switches of verl whose effect would be missing or wrong, and why.
@@ -53,7 +54,39 @@ def refuse_unfit(config: DictConfig) -> None:
             "actor_rollout_ref.rollout.scheduling_policy=priority needs an agent loop that hands a request's priority "
             "on, and verl's tool_agent does not; take single_turn_agent, or scheduling_policy=fcfs"
         )
+    _refuse_agent_loops(config)
     _refuse_correction(config, scheduling)
+    _refuse_alarm(config, scheduling)
+
+
+def _refuse_agent_loops(config: DictConfig) -> None:
+    if not (name := _value(config, _AGENT_LOOPS)):
+        return
+    from verl.utils.import_utils import load_class_from_fqn
+
+    from pangu_verl.integrations.verl.scheduling.rollout.agent_loops import ScheduledAgentLoops
+
+    if not issubclass(load_class_from_fqn(name, "AgentLoopManager"), ScheduledAgentLoops):
+        raise WrongUse(
+            f"{_AGENT_LOOPS}={name} tells nobody when a session has ended, and cannot give one up; derive it from "
+            f"{ScheduledAgentLoops.__module__}.{ScheduledAgentLoops.__name__}, or leave it out"
+        )
+
+
+def _refuse_alarm(config: DictConfig, scheduling: Scheduling) -> None:
+    if scheduling.log_prob_gap_alarm is None:
+        return
+    alarm = f"{KEY}.log_prob_gap_alarm={scheduling.log_prob_gap_alarm:g}"
+    if _value(config, _BYPASS):
+        raise WrongUse(
+            f"{alarm} compares the trainer's log-probabilities with the rollout's, and with {_BYPASS}=true the trainer "
+            "computes none before a step; set it to false, or the alarm to null"
+        )
+    if not config.actor_rollout_ref.rollout.calculate_log_probs:
+        raise WrongUse(
+            f"{alarm} compares the trainer's log-probabilities with the rollout's, which nobody keeps; set "
+            "actor_rollout_ref.rollout.calculate_log_probs=true, or the alarm to null"
+        )
 
 
 def _refuse_correction(config: DictConfig, scheduling: Scheduling) -> None:
@@ -68,8 +101,19 @@ def _refuse_correction(config: DictConfig, scheduling: Scheduling) -> None:
             f"{KEY}.bound_versions={bound} trains on tokens of older policies, whose log-probabilities nobody keeps; "
             "set actor_rollout_ref.rollout.calculate_log_probs=true"
         )
-    if not scheduling.policy.masks_tokens:
-        return
+    if scheduling.policy.masks_tokens:
+        _refuse_by_sequence(config, scheduling)
+    unread = [name for name in ("rollout_is", "rollout_rs") if _value(config, f"{_CORRECTION}.{name}") is not None]
+    if unread and _value(config, _BYPASS):
+        raise WrongUse(
+            f"{_CORRECTION}.{unread[0]}={_value(config, f'{_CORRECTION}.{unread[0]}')} has no effect with "
+            f"{_BYPASS}=true, where verl's V1 trainer corrects by the clipped ratio alone; set it to false, or take "
+            f"{KEY}.correction=token_is"
+        )
+
+
+def _refuse_by_sequence(config: DictConfig, scheduling: Scheduling) -> None:
+    """Where the policy leaves tokens out of a sequence."""
     loss = _value(config, _LOSS)
     if loss in _BY_SEQUENCE:
         raise WrongUse(
@@ -80,10 +124,13 @@ def _refuse_correction(config: DictConfig, scheduling: Scheduling) -> None:
         "rollout_is": _value(config, f"{_CORRECTION}.rollout_is") == "sequence",
         "rollout_rs": str(_value(config, f"{_CORRECTION}.rollout_rs") or "").startswith("seq"),
     }
+    preset = _value(config, f"{KEY}.correction")
+    origin = f" (of {KEY}.correction={preset})" if preset else ""
     for name in (name for name, is_so in by_sequence.items() if is_so):
         raise WrongUse(
-            f"{_CORRECTION}.{name}={_value(config, f'{_CORRECTION}.{name}')} goes by whole sequences and {KEY}.policy="
-            f"{scheduling.policy.name} leaves tokens out of them; correct by token, or take the policy wait or drop"
+            f"{_CORRECTION}.{name}={_value(config, f'{_CORRECTION}.{name}')}{origin} goes by whole sequences and "
+            f"{KEY}.policy={scheduling.policy.name} leaves tokens out of them; correct by token, or take the policy "
+            "wait or drop"
         )
 
 

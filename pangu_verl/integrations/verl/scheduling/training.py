@@ -8,10 +8,15 @@ version is the one that verl's servers stamp: the number of training steps behin
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, PPOTrainer, register_trainer
+import ray
+from omegaconf import open_dict
+from verl.checkpoint_engine import CheckpointEngineManager
+from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY, register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 
@@ -19,14 +24,37 @@ from pangu_verl.integrations.verl.layout import resumed_checkpoint
 from pangu_verl.integrations.verl.scheduling import checkpoint
 from pangu_verl.integrations.verl.scheduling.arrivals import Row
 from pangu_verl.integrations.verl.scheduling.buffer import ScheduledBuffer
-from pangu_verl.integrations.verl.scheduling.client import RecordingClient
 from pangu_verl.integrations.verl.scheduling.feed import Feed, Rollout
+from pangu_verl.integrations.verl.scheduling.known_prompts import KnownPrompts
+from pangu_verl.integrations.verl.scheduling.loss.aged_loss import AgedLoss
 from pangu_verl.integrations.verl.scheduling.prompts import PromptRows
+from pangu_verl.integrations.verl.scheduling.readings import reading_of
+from pangu_verl.integrations.verl.scheduling.rollout.agent_loops import AGENT_LOOPS_KEY, ScheduledAgentLoops
+from pangu_verl.integrations.verl.scheduling.rollout.client import RecordingClient
+from pangu_verl.integrations.verl.scheduling.rollout.notices import Settled, start_mailbox
+from pangu_verl.integrations.verl.scheduling.rollout.publications import Publisher
+from pangu_verl.integrations.verl.scheduling.rollout.servers import Servers
 from pangu_verl.integrations.verl.scheduling.settings import scheduling_of
+from pangu_verl.integrations.verl.scheduling.timekeeping import Phase, Timekeeper
+from pangu_verl.scheduler.batch import Batch
+from pangu_verl.scheduler.metrics import task_metrics
+from pangu_verl.scheduler.steering import steer
+from pangu_verl.scheduler.timeline import TIMELINE_NAME
 
 
-class _ScheduledTraining(PPOTrainer):
+class _ScheduledTraining(AgedLoss):
     """Comes before one of verl's asynchronous trainers in a class's bases."""
+
+    def __init__(self, config: Any) -> None:
+        agent = config.actor_rollout_ref.rollout.agent
+        if not agent.get(AGENT_LOOPS_KEY):
+            with open_dict(agent):
+                agent[AGENT_LOOPS_KEY] = f"{ScheduledAgentLoops.__module__}.{ScheduledAgentLoops.__name__}"
+        self._mailbox = start_mailbox()
+        self._closing = ExitStack()
+        #: Those of the present step of verl's.
+        self._batches: list[Batch] = []
+        super().__init__(config)
 
     def _build_replay_buffer(self) -> ScheduledBuffer:
         sampler = self.config.trainer.v1.sampler
@@ -42,15 +70,20 @@ class _ScheduledTraining(PPOTrainer):
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()
         scheduling = scheduling_of(self.config, self.parameter_sync_step)
+        self._set_up_loss(scheduling)
+        self._controller = scheduling.controller
         rollout = self.config.actor_rollout_ref.rollout
-        prompts = PromptRows(rollout.n)
         rows: dict[str, tuple[Row, ...]] = {}
         if self.global_steps:
             steps = self.global_steps * self.parameter_sync_step
             folder = resumed_checkpoint(self.config, self.global_steps)
+            prompts = PromptRows(rollout.n, checkpoint.known_prompts(folder, len(self.train_dataset)))
             scheduler, self._ledger, rows = checkpoint.resume(scheduling, folder, steps, prompts, rollout.n)
         else:
+            prompts = PromptRows(rollout.n, KnownPrompts(len(self.train_dataset)))
             scheduler, self._ledger = checkpoint.begin(scheduling)
+        self._closing.callback(self._ledger.close)
+        self._timeline = scheduling.ledger.with_name(TIMELINE_NAME)
         self._feed = Feed(scheduler, prompts, self._rollout())
         self._feed.restored(rows)
         self.replay_buffer.feed = self._feed
@@ -59,28 +92,41 @@ class _ScheduledTraining(PPOTrainer):
         rollout = self.config.actor_rollout_ref.rollout
         return Rollout(
             load=self._next_train_batch,
-            start=self._send,
-            slots=max(rollout.max_num_seqs * self._num_servers(), rollout.n),
+            start=lambda rows: self.agent_loop_manager.generate_sequences(rows),
+            give_up=lambda uids: self.agent_loop_manager.give_up(uids),
+            wait=self._wait,
+            slots=lambda: max(rollout.max_num_seqs * len(self._server_names()), rollout.n),
             trajectories=rollout.n,
             takes_priorities=rollout.scheduling_policy == "priority",
+            meanwhile=self._mend,
         )
 
-    def _send(self, rows: Any) -> None:
-        """verl cuts a batch into one part for each worker, from the first on; ours are small, so the first changes."""
-        manager = self.agent_loop_manager
-        manager.generate_sequences(rows)
-        served = min(len(rows), len(manager.agent_loop_workers))
-        manager.agent_loop_workers = manager.agent_loop_workers[served:] + manager.agent_loop_workers[:served]
+    def _wait(self, timeout_s: float) -> None:
+        """Until the agent loops say that something has ended."""
+        until_s = time.monotonic() + timeout_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            notices = ray.get(self._mailbox.take.remote(left_s))
+            self._timekeeper.noted(notices)
+            if any(isinstance(notice, Settled) for notice in notices):
+                return
 
-    def _num_servers(self) -> int:
+    def _server_names(self) -> list[str]:
+        """Of those that there are, as verl's balancer knows them."""
         raise NotImplementedError
+
+    def _device_shares(self) -> tuple[float, float]:
+        """Which part of all devices rollout has, and the trainer."""
+        raise NotImplementedError
+
+    def _mend(self) -> None:
+        """What can be mended of the servers while no step is trained."""
 
     def fit(self, agent_loop_manager: Any) -> None:
         try:
             super().fit(agent_loop_manager)
         finally:
             self._feed.stop()
-            self._ledger.close()
+            self._closing.close()
         self._feed.check()
 
     def on_init_end(self) -> None:
@@ -95,44 +141,118 @@ class _ScheduledTraining(PPOTrainer):
 
     def on_train_begin(self) -> None:
         """In the place of verl's warm-up batches."""
+        scheduler = self._feed.scheduler
+        rollout_share, trainer_share = self._device_shares()
+        ray.get(self._mailbox.take.remote(0.0))  # of a validation before the first step
+        self._timekeeper = Timekeeper(
+            self._timeline,
+            mode=self.trainer_mode,
+            policy=scheduler.policy.name,
+            bound_versions=scheduler.settings.bound_versions,
+            slots_per_replica=self.config.actor_rollout_ref.rollout.max_num_seqs,
+            rollout_share=rollout_share,
+            trainer_share=trainer_share,
+        )
+        self._closing.callback(self._timekeeper.close)
         self._feed.start()
 
     def _add_batch_to_generate(self) -> None:
         """verl sends a batch of prompts at every step; ours are sent as slots fall free."""
 
+    def on_sample_begin(self) -> None:
+        self._enter(Phase.WAITING)
+        super().on_sample_begin()
+
+    def on_sample_end(self) -> None:
+        super().on_sample_end()
+        batch = self.replay_buffer.delivery.batch
+        self._batches.append(batch)
+        self._timekeeper.consumed(batch)
+        self._enter(Phase.COMPUTING)
+
     def on_step_end(self) -> None:
+        self._enter(Phase.PUBLISHING)
         # Servers make tokens of the new version before verl is back: nobody may look before the scheduler knows it.
         with self._feed.lock:
             super().on_step_end()
             self._feed.published()
+        self._enter(Phase.OTHER)
+
+    def _enter(self, phase: Phase) -> None:
+        scheduler = self._feed.scheduler
+        self._timekeeper.enters(phase, step=scheduler.step, version=scheduler.version)
+
+    def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        metrics.update(self._timekeeper.metrics(self._server_names()))
+        # Not with a batch's own metrics: verl takes a mean, sum or maximum by words in a name, and tasks have any name.
+        metrics.update({f"scheduler/{name}": value for name, value in task_metrics(self._batches).items()})
+        self._batches = []
+        if self._controller is not None:
+            with self._feed.lock:
+                scheduler = self._feed.scheduler
+                steer(scheduler, self._controller, reading_of(metrics, scheduler.settings.batch_groups))
+        super()._compute_metrics(batch, metrics, *args, **kwargs)
 
     def _save_checkpoint(self) -> None:
         with self._feed.lock:
             folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-            checkpoint.save(self._feed.scheduler, self._ledger, folder)
+            checkpoint.save(self._feed.scheduler, self._ledger, self._feed.known, folder)
             super()._save_checkpoint()
 
 
 class ScheduledSeparate(_ScheduledTraining, PPOTrainerSeparateAsync):
     """Servers on devices of their own."""
 
-    def get_llm_client(self) -> Any:
-        return self.standalone_server_manager.get_client(client_cls=RecordingClient)
+    standalone_checkpoint_manager: CheckpointEngineManager
 
-    def _num_servers(self) -> int:
-        rollout = self.config.actor_rollout_ref.rollout
-        devices = rollout.tensor_model_parallel_size * rollout.data_parallel_size * rollout.pipeline_model_parallel_size
-        return max(1, rollout.nnodes * rollout.n_gpus_per_node // devices)
+    def _setup(self) -> None:
+        super()._setup()
+        self._servers = Servers(self.standalone_server_manager)
+        self._publisher = Publisher(
+            self.standalone_checkpoint_manager,
+            self._servers,
+            compares_weights=self.config.pangu.scheduler.weights_checksum,
+        )
+        self.standalone_checkpoint_manager = self._publisher
+        if self._publisher.survives_losses:
+            self._servers.start()
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        try:
+            super().fit(agent_loop_manager)
+        finally:
+            self._servers.stop()
+
+    def get_llm_client(self) -> Any:
+        # In verl's words: requests wait while there is no server.
+        return self.standalone_server_manager.get_client(
+            client_cls=RecordingClient, mailbox=self._mailbox, only_hybrid=True
+        )
+
+    def _server_names(self) -> list[str]:
+        return list(self.standalone_server_manager.server_addresses)
+
+    def _mend(self) -> None:
+        self._servers.check()
+        self._publisher.take_in(self._feed.scheduler.version)
+
+    def _device_shares(self) -> tuple[float, float]:
+        rollout, trainer = self.config.actor_rollout_ref.rollout, self.config.trainer
+        servers, workers = rollout.nnodes * rollout.n_gpus_per_node, trainer.nnodes * trainer.n_gpus_per_node
+        return servers / (servers + workers), workers / (servers + workers)
 
 
 class ScheduledColocated(_ScheduledTraining, PPOTrainerColocateAsync):
     """Servers and trainer take turns on the same devices."""
 
     def get_llm_client(self) -> Any:
-        return self.llm_server_manager.get_client(client_cls=RecordingClient)
+        return self.llm_server_manager.get_client(client_cls=RecordingClient, mailbox=self._mailbox)
 
-    def _num_servers(self) -> int:
-        return len(self.llm_server_manager.server_handles)
+    def _server_names(self) -> list[str]:
+        return list(self.llm_server_manager.server_addresses)
+
+    def _device_shares(self) -> tuple[float, float]:
+        return 1.0, 1.0
 
 
 TRAINERS = {"pangu_ssp": ScheduledSeparate, "pangu_ssp_colocate": ScheduledColocated}
