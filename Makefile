@@ -33,7 +33,7 @@ quickstart: $(VENV)/.runtime
 # Ray and TransferQueue leave threads of their own in a process, so the tests that start them there have one to themselves.
 # They wait more than they compute, so the others run beside them.
 test: lint
-	$(MAKE) --jobs=2 --output-sync=line test-apart test-together
+	$(MAKE) --jobs=2 test-apart test-together
 
 test-apart:
 	$(PYTEST) -m own_process

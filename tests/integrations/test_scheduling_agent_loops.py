@@ -38,7 +38,11 @@ class ScriptedWorker(ScheduledAgentLoopWorker):
         self.config = CONFIG
         self.llm_client = SimpleNamespace(mailbox=Posted())
         self._generations = {}
+        self._writing = set()
+        self.is_judged = asyncio.Event()
+        self.is_judged.set()
         self.released = asyncio.Event()
+        self.ends_now = asyncio.Event()
         self.writes_now = asyncio.Event()
         self.may_write = asyncio.Event()
 
@@ -61,12 +65,20 @@ def worker(rollout: Any, monkeypatch: pytest.MonkeyPatch) -> ScriptedWorker:
 
     async def postprocess(self: Any, output: Any, validate: bool, **kwargs: Any) -> None:
         if kwargs["session_id"] == 1:
+            self.ends_now.set()
+            await self.is_judged.wait()
+        await self._compute_teacher_logprobs()
+        if kwargs["session_id"] == 1:
             self.writes_now.set()
             await self.may_write.wait()
         name = f"{kwargs['uid']}_{kwargs['session_id']}_0"
         await tq.async_kv_put(key=name, partition_id="train", tag={"status": "success"})
 
+    async def compute_teacher_logprobs(self: Any) -> None:
+        return None
+
     monkeypatch.setattr(agent_loops._VerlWorker, "_run_agent_loop", run_agent_loop)
+    monkeypatch.setattr(agent_loops._VerlWorker, "_compute_teacher_logprobs", compute_teacher_logprobs)
     monkeypatch.setattr(agent_loops._VerlWorker, "_agent_loop_postprocess", postprocess)
     return ScriptedWorker()
 
@@ -112,6 +124,20 @@ def test_a_row_that_is_being_written_is_written_before_the_generation_ends(worke
 
     asyncio.run(play())
     assert names("train") == {"p0.0", "p0.0_0_0", "p0.0_1_0"}
+    assert status("p0.0") == "failure"
+
+
+def test_a_judge_that_does_not_come_back_is_not_waited_for(worker: ScriptedWorker) -> None:
+    async def play() -> None:
+        worker.released.set()
+        worker.is_judged.clear()
+        running = asyncio.ensure_future(worker.run("p0.0"))
+        await worker.ends_now.wait()
+        await worker.give_up(["p0.0"])
+        await running
+
+    asyncio.run(play())
+    assert names("train") == {"p0.0", "p0.0_0_0"}
     assert status("p0.0") == "failure"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pangu_verl.integrations.verl.scheduling.attempts import RESTS_S, Attempts
+from pangu_verl.integrations.verl.scheduling.attempts import RESTS_S, Attempts, AwakeClock
 
 LEASE_S = 100.0
 
@@ -56,3 +56,20 @@ def test_a_success_between_failures_begins_the_count_anew() -> None:
     for _ in range(3 * len(RESTS_S)):
         assert attempts.rests(("a", 0))
         attempts.succeeded("a")
+
+
+def test_no_lease_runs_while_servers_stand_still() -> None:
+    now = Now()
+    clock = AwakeClock(now)
+    attempts = Attempts(LEASE_S, clock)
+    attempts.start(("a", 0))
+    with clock.stopped():
+        now.s += 70.0
+        with clock.stopped():
+            now.s += 70.0
+        now.s += 70.0
+        assert attempts.hung() == []
+    now.s += LEASE_S - 1.0
+    assert attempts.hung() == []
+    now.s += 1.0
+    assert attempts.hung() == [("a", 0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pangu_verl.integrations.verl.scheduling.settings import Scheduling
 from pangu_verl.queue.entries import Group
 from pangu_verl.queue.ledger_store import Durability
 from pangu_verl.queue.priority import Priority
+from pangu_verl.scheduler.controllers import Adaptive
 from pangu_verl.scheduler.policies import Mask
 
 pytestmark = pytest.mark.own_process
@@ -125,3 +127,29 @@ def test_a_run_that_never_got_to_a_checkpoint_begins_a_new_ledger(tmp_path: Path
     _, ledger = checkpoint.begin(scheduling(tmp_path))
     ledger.close()
     assert (tmp_path / "ledger.sqlite.superseded-1").exists()
+
+
+@pytest.mark.parametrize(("controller", "bound_versions"), [(Adaptive(), 4), (None, SETTINGS.bound_versions)])
+def test_the_bound_that_a_controller_moved_is_in_force_again(
+    rollout: ScriptedRollout, tmp_path: Path, controller: Adaptive | None, bound_versions: int
+) -> None:
+    order = replace(scheduling(tmp_path), controller=controller)
+    scheduler, ledger = checkpoint.begin(order)
+    scheduler.adjust(4, None)
+    checkpoint.save(scheduler, ledger, KnownPrompts(0), tmp_path / "global_step_0")
+    ledger.close()
+    scheduler, ledger, _ = checkpoint.resume(
+        order, tmp_path / "global_step_0", 0, PromptRows(TRAJECTORIES), TRAJECTORIES
+    )
+    ledger.close()
+    assert scheduler.settings.bound_versions == bound_versions
+
+
+def test_nothing_is_known_of_data_of_another_size(tmp_path: Path) -> None:
+    scheduler, ledger = checkpoint.begin(scheduling(tmp_path))
+    known = KnownPrompts(10)
+    known.row_of("sums", "1 + 1?", 0)
+    checkpoint.save(scheduler, ledger, known, tmp_path / "global_step_0")
+    ledger.close()
+    assert checkpoint.known_prompts(tmp_path / "global_step_0", 10).row_of("sums", "2 + 2?", 0) == 1
+    assert checkpoint.known_prompts(tmp_path / "global_step_0", 11).row_of("sums", "2 + 2?", 0) == 0

@@ -48,7 +48,7 @@ class ScriptedServer:
             extra_fields={"global_steps": version},
         )
 
-    async def abort_request(self, request_id: str) -> None:
+    async def abort_request(self, request_id: str, reset_prefix_cache: bool) -> None:
         self._aborted.append(request_id)
 
     async def names(self) -> tuple[list[str], list[str]]:

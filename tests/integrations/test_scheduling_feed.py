@@ -210,11 +210,30 @@ def test_a_generation_that_hangs_is_stopped_and_made_anew_at_its_place(rollout: 
     now.s += SETTINGS.lease_s
     feed.pump()
     assert rollout.given_up == ["p0.0", "p2.0", "p3.0"]
-    assert rollout.started[4:] == ["p0.1", "p2.1", "p3.1"]
     assert feed.counts["hung_generations"] == 3
-    rollout.answer("p0.0", 0, status="failure", sessions=0)
+    now.s += RESTS_S[0]
+    feed.pump()
+    assert rollout.started[4:] == ["p0.1", "p2.1", "p3.1"]
+    rollout.answer("p0.0", 0)
+    rollout.answer("p2.0", 0, status="failure", sessions=0)
     feed.pump()
     assert feed.counts["late_generations"] == 1
+
+
+def test_a_prompt_that_always_hangs_is_given_up(rollout: ScriptedRollout) -> None:
+    now = Now()
+    feed = feed_of(rollout, clock=now)
+    feed.pump()
+    for rest_s in (*RESTS_S, 0.0):
+        for uid in [uid for uid in rollout.started if uid in names("train") and not uid.startswith("p0.")]:
+            rollout.answer(uid, 0)
+        feed.pump()
+        now.s += SETTINGS.lease_s
+        feed.pump()
+        now.s += rest_s
+        feed.pump()
+    assert feed.counts["abandoned_prompts"] == 1
+    assert "p0" not in names(PARTITION)
 
 
 def test_a_trainer_that_waits_says_for_whom(rollout: ScriptedRollout, caplog: pytest.LogCaptureFixture) -> None:
@@ -230,3 +249,11 @@ def test_a_trainer_that_waits_says_for_whom(rollout: ScriptedRollout, caplog: py
     feed.pump()
     trainer.join()
     assert told[0].endswith("the oldest that runs is p0.0")
+
+
+def test_an_end_that_is_written_after_it_was_settled_is_cleared(rollout: ScriptedRollout) -> None:
+    feed = feed_of(rollout)
+    feed.pump()
+    tq.kv_put(key="p9.0", partition_id="train", tag={"status": "failure"})
+    feed.pump()
+    assert "p9.0" not in names("train")

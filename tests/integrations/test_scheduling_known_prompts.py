@@ -77,3 +77,12 @@ def test_more_prompts_than_rows_are_refused(tmp_path: Path) -> None:
 
 def test_text_that_is_no_unicode_is_a_prompt_as_well() -> None:
     assert KnownPrompts(1).row_of("sums", [{"content": "\ud800"}], 0) == 0
+
+
+def test_a_picture_is_the_same_one_when_it_comes_again() -> None:
+    class Picture:
+        pass
+
+    known = KnownPrompts(2)
+    rows = [known.row_of("sums", [{"content": Picture(), ("no", "text"): 1}], 0) for _ in range(2)]
+    assert rows == [0, 0]

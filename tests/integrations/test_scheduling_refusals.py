@@ -47,6 +47,22 @@ SSP = {"trainer__v1__trainer_mode": "pangu_ssp", "trainer__v1__pangu_ssp__parame
             "derive it from .*ScheduledAgentLoops",
         ),
         ({"pangu__scheduler__controller": "hand"}, r"controller=hand is no bound controller \(known: adaptive\)"),
+        (
+            {
+                "pangu__scheduler__bound_versions": 0,
+                "pangu__scheduler__policy": "wait",
+                "pangu__scheduler__controller": "adaptive",
+                "actor_rollout_ref__rollout__calculate_log_probs": False,
+            },
+            "controller=adaptive trains on tokens of older policies",
+        ),
+        (
+            {
+                "pangu__scheduler__controller": "adaptive",
+                "pangu__scheduler__controller_options__least_bound_versions": 0,
+            },
+            "least_bound_versions=0 with the policy mask",
+        ),
         ({"pangu__scheduler__wave_groups": 1}, "wave_groups=1 is less than a batch"),
         ({"skip__rollout_tq__enable": True}, "skip.rollout_tq.enable=true"),
         ({"actor_rollout_ref__rollout__calculate_log_probs": False}, "set .*calculate_log_probs=true"),

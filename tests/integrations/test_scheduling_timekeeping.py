@@ -42,8 +42,7 @@ def keeper(tmp_path: Path, now: Now) -> Timekeeper:
         policy="mask",
         bound_versions=1,
         slots_per_replica=2,
-        rollout_share=0.75,
-        trainer_share=0.25,
+        device_shares=(0.75, 0.25),
         clock=now,
     )
 
@@ -107,6 +106,30 @@ def test_the_share_of_the_ceiling_is_the_time_that_devices_which_are_never_idle_
     assert found["scheduler/ceiling_share"] == pytest.approx(0.75 * 0.6 * 60 / 80 + 0.25 * 0.5)
     assert found["scheduler/fresh_token_share"] == pytest.approx(found["scheduler/ceiling_share"] * 45 / 60)
     assert found["scheduler/generated_tokens/sum"] == 80.0
+
+
+def test_time_of_requests_that_were_given_up_is_not_work(
+    keeper: Timekeeper, now: Now, step: Callable[[int], None]
+) -> None:
+    """Both slots for 6 s, one of them for nothing."""
+    keeper.noted([Began("a", 1001.0)] * 2)
+    keeper.noted([Ended("a", 0, 30, 1001.0, 1007.0), Ended("a", None, 0, 1001.0, 1007.0)])
+    keeper.consumed(Batch(step=0, version=1, groups=(taken(made_group(((1, 30),)), 1, 0, masks=True),)))
+    step(1)
+    assert keeper.metrics(["a"])["scheduler/ceiling_share"] == pytest.approx(0.75 * 0.3 + 0.25 * 0.5)
+
+
+def test_a_step_without_any_server_has_no_share_of_the_ceiling(keeper: Timekeeper, step: Callable[[int], None]) -> None:
+    keeper.noted([Began("a", 1001.0), Ended("a", 0, 30, 1001.0, 1007.0)])
+    keeper.consumed(Batch(step=0, version=1, groups=(taken(made_group(((1, 30),)), 1, 0, masks=True),)))
+    step(1)
+    assert "scheduler/ceiling_share" not in keeper.metrics([])
+
+
+def test_the_phase_that_goes_on_counts_up_to_now(keeper: Timekeeper, now: Now) -> None:
+    keeper.enters(Phase.COMPUTING, step=1, version=0)
+    now.s += 4
+    assert keeper.metrics([])["scheduler/trainer_computing_share"] == 1.0
 
 
 def test_a_step_without_tokens_has_no_share_of_the_ceiling(keeper: Timekeeper, step: Callable[[int], None]) -> None:

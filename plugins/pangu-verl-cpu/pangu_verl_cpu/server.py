@@ -101,7 +101,7 @@ class CPUServer:
         finally:
             del self._futures[request_id]
 
-    async def abort_request(self, request_id: str) -> dict[str, Any]:
+    async def abort_request(self, request_id: str, reset_prefix_cache: bool = True) -> dict[str, Any]:
         """Stop one request, which nobody waits for any more; its tokens are lost."""
         future = self._futures.get(request_id)
         return {"aborted": future is not None and future.cancel(), "request_id": request_id}

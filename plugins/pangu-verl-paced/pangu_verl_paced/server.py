@@ -90,7 +90,7 @@ class PacedServer:
             self._lengths.give_back(prompt, draw)
         return _answer(attempt, draw)
 
-    async def abort_request(self, server: int, request_id: str) -> dict[str, Any]:
+    async def abort_request(self, server: int, request_id: str, reset_prefix_cache: bool = True) -> dict[str, Any]:
         """Stop one request, which nobody waits for any more."""
         attempt = self._attempts.pop(request_id, None)
         if attempt is not None:

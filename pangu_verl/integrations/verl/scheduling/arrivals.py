@@ -99,6 +99,8 @@ def look(trajectories: int) -> Look:
     """At every generation in TransferQueue; those that are reported as ended are to be settled."""
     items = _listing()
     status_by_uid = {name: tag["status"] for name, tag in items.items() if tag.get("is_prompt")}
+    # A worker that wrote the end of a generation after it had been settled.
+    clear([name for name in items if "_" not in name and name not in status_by_uid])
     rows = _rows_by_uid(items, status_by_uid)
     found, busy_slots = [], 0
     for uid, status in status_by_uid.items():

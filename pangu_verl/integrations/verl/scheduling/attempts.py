@@ -7,12 +7,39 @@ number of the attempt.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: How long a prompt rests before it is generated anew, after its first and its second failure (project default).
 RESTS_S = (1.0, 10.0)
 
 Attempt = tuple[str, int]
+
+
+class AwakeClock:
+    """Stands still while the servers do: neither leases nor rests run then."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._stops = 0
+        self._stopped_s = 0.0
+        self._lost_s = 0.0
+
+    def __call__(self) -> float:
+        return (self._stopped_s if self._stops else self._clock()) - self._lost_s
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """May be entered again while it is open."""
+        if not self._stops:
+            self._stopped_s = self._clock()
+        self._stops += 1
+        try:
+            yield
+        finally:
+            self._stops -= 1
+            if not self._stops:
+                self._lost_s += self._clock() - self._stopped_s
 
 
 class Attempts:

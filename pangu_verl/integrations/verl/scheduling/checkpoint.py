@@ -6,7 +6,9 @@ TransferQueue keeps what the restored ledger knows, and nothing else.
 
 from __future__ import annotations
 
+import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from pangu_verl.errors import RunFailed, WrongUse
@@ -21,11 +23,15 @@ from pangu_verl.queue.ledger import Ledger
 from pangu_verl.queue.ledger_snapshot import MARK_NAME
 from pangu_verl.queue.ledger_store import put_aside
 from pangu_verl.scheduler.scheduler import Scheduler
+from pangu_verl.scheduler.settings import SchedulerSettings
 
 logger = logging.getLogger(__name__)
 
 _FOLDER = "ledger"
 _KNOWN_PROMPTS = "known_prompts.json"
+_IN_FORCE = "in_force.json"
+#: What a controller moves.
+_MOVED = ("bound_versions", "window_groups")
 
 
 def begin(scheduling: Scheduling) -> tuple[Scheduler, Ledger]:
@@ -42,13 +48,26 @@ def save(scheduler: Scheduler, ledger: Ledger, known: KnownPrompts, checkpoint: 
     folder = checkpoint / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     known.save(folder / _KNOWN_PROMPTS)
+    (folder / _IN_FORCE).write_text(json.dumps({name: getattr(scheduler.settings, name) for name in _MOVED}))
     ledger.snapshot(folder, scheduler.step - 1)
 
 
 def known_prompts(checkpoint: Path, num_rows: int) -> KnownPrompts:
     """What the run had learnt of its prompts by then; nothing where the checkpoint does not say."""
     file = checkpoint / _FOLDER / _KNOWN_PROMPTS
-    return KnownPrompts.load(file) if file.is_file() else KnownPrompts(num_rows)
+    known = KnownPrompts.load(file) if file.is_file() else KnownPrompts(num_rows)
+    if known.num_rows != num_rows:
+        logger.warning("the data has %d rows and had %d: nothing is known of its prompts", num_rows, known.num_rows)
+        return KnownPrompts(num_rows)
+    return known
+
+
+def _in_force(scheduling: Scheduling, folder: Path) -> SchedulerSettings:
+    """The settings, with what a controller had made of them."""
+    file = folder / _IN_FORCE
+    if scheduling.controller is None or not file.is_file():
+        return scheduling.settings
+    return replace(scheduling.settings, **json.loads(file.read_text()))
 
 
 def resume(
@@ -66,7 +85,8 @@ def resume(
     ledger, report = ledger_resume.restore(
         mark, scheduling.ledger, scheduling.run_id, steps - 1, payloads, durability=scheduling.durability
     )
-    scheduler = Scheduler.restore(scheduling.settings, scheduling.policy, ledger, scheduling.priority)
+    settings = _in_force(scheduling, checkpoint / _FOLDER)
+    scheduler = Scheduler.restore(settings, scheduling.policy, ledger, scheduling.priority)
     if unlike := [group for group in scheduler.live.values() if group.prompt.trajectories != trajectories]:
         ledger.close()
         raise WrongUse(

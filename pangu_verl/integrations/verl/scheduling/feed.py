@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from tensordict import TensorDict
@@ -20,12 +20,15 @@ from tensordict import TensorDict
 from pangu_verl.errors import RunFailed
 from pangu_verl.integrations.verl.scheduling import arrivals
 from pangu_verl.integrations.verl.scheduling.arrivals import Arrival, Row
-from pangu_verl.integrations.verl.scheduling.attempts import RESTS_S, Attempt, Attempts
+from pangu_verl.integrations.verl.scheduling.attempts import RESTS_S, Attempt, Attempts, AwakeClock
 from pangu_verl.integrations.verl.scheduling.known_prompts import KnownPrompts
 from pangu_verl.integrations.verl.scheduling.prompts import PromptRows, uid_of
 from pangu_verl.queue.entries import LIVE_STATES, Group, State
 from pangu_verl.scheduler.batch import Batch
+from pangu_verl.scheduler.readings import Reading
 from pangu_verl.scheduler.scheduler import Scheduler
+from pangu_verl.scheduler.steering import steer
+from pangu_verl.types import BoundController
 
 #: verl looks for rows of validation as often.
 POLL_INTERVAL_S = 0.05
@@ -82,7 +85,8 @@ class Feed:
         self._rollout = rollout
         self._rows: dict[str, tuple[Row, ...]] = {}
         self._clock = clock
-        self._attempts = Attempts(scheduler.settings.lease_s, clock)
+        self._awake_clock = AwakeClock(clock)
+        self._attempts = Attempts(scheduler.settings.lease_s, self._awake_clock)
         self._given_up_in_a_row = 0
         #: Sessions that go on, as far as is known.
         self._busy_slots = 0
@@ -157,6 +161,16 @@ class Feed:
             self._move()
             return version
 
+    def steer(self, controller: BoundController, reading: Reading) -> None:
+        """Let the controller move bound and window, and do what follows."""
+        with self._at_work():
+            steer(self.scheduler, controller, reading)
+            self._move()
+
+    def servers_stand_still(self) -> AbstractContextManager[None]:
+        """While the context is open no lease runs."""
+        return self._awake_clock.stopped()
+
     @contextmanager
     def _at_work(self) -> Iterator[None]:
         with self._changed:
@@ -203,7 +217,7 @@ class Feed:
                 continue
             if is_awaited:
                 self._fail(attempt)
-            self.counts["late_generations"] += not is_awaited
+            self.counts["late_generations"] += not (is_awaited or arrival.has_failed)
             useless.append(arrival)
         arrivals.settle(useless, with_rows=True)
         arrivals.settle(kept, with_rows=False)
@@ -265,8 +279,8 @@ class Feed:
             self.scheduler.restart([attempt[0]])
             self.counts["restarted_prompts"] += 1
         for attempt in filter(self._is_awaited, self._attempts.hung()):
-            self.scheduler.restart([attempt[0]])
             self._stop(attempt)
+            self._fail(attempt)
             self.counts["hung_generations"] += 1
 
     def _stop(self, attempt: Attempt) -> None:

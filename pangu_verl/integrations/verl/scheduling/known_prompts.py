@@ -26,9 +26,14 @@ class KnownPrompts:
         self._history = PromptHistory(num_rows)
         self._rows: dict[str, int] = {}
 
+    @property
+    def num_rows(self) -> int:
+        return self._history.num_rows
+
     def row_of(self, task: str, messages: object, index: object) -> int | None:
         """A number for the prompt: the same whenever it comes. None where there are more than there should be."""
-        asked = json.dumps([task, messages, index], sort_keys=True, default=str)
+        # Of what is no text, an image say, the kind alone: how else it is written may change from epoch to epoch.
+        asked = json.dumps([task, messages, index], default=lambda value: type(value).__name__, skipkeys=True)
         digest = blake2b(asked.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
         if digest not in self._rows and len(self._rows) < self._history.num_rows:
             self._rows[digest] = len(self._rows)

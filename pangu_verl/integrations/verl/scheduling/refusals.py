@@ -90,16 +90,23 @@ def _refuse_alarm(config: DictConfig, scheduling: Scheduling) -> None:
 
 
 def _refuse_correction(config: DictConfig, scheduling: Scheduling) -> None:
-    bound = scheduling.settings.largest_bound_versions
+    bound, controller = scheduling.settings.largest_bound_versions, scheduling.controller
     if not bound and scheduling.policy.masks_tokens:
         raise WrongUse(
             f"{KEY}.bound_versions=0 with the policy {scheduling.policy.name} would leave out all that is made while a "
             "step trains; take the policy wait"
         )
-    if bound and not config.actor_rollout_ref.rollout.calculate_log_probs:
+    if scheduling.policy.masks_tokens and getattr(controller, "least_bound_versions", 1) < 1:
         raise WrongUse(
-            f"{KEY}.bound_versions={bound} trains on tokens of older policies, whose log-probabilities nobody keeps; "
-            "set actor_rollout_ref.rollout.calculate_log_probs=true"
+            f"{KEY}.controller_options.least_bound_versions=0 with the policy {scheduling.policy.name} would leave out "
+            "all that is made while a step trains; set it to 1"
+        )
+    keeps_log_probs = config.actor_rollout_ref.rollout.calculate_log_probs
+    if (bound or controller is not None) and not keeps_log_probs:
+        reason = f"bound_versions={bound}" if bound else f"controller={controller.name if controller else None}"
+        raise WrongUse(
+            f"{KEY}.{reason} trains on tokens of older policies, whose log-probabilities nobody keeps; set "
+            "actor_rollout_ref.rollout.calculate_log_probs=true"
         )
     if scheduling.policy.masks_tokens:
         _refuse_by_sequence(config, scheduling)

@@ -27,10 +27,11 @@ MOST_REPLICAS_NAMED = 32
 
 
 class Phase(Enum):
-    """Of the trainer. ``OTHER`` is validation, and what verl does between two steps."""
+    """Of the trainer. ``SAVING`` is a checkpoint, ``OTHER`` validation and what verl does between two steps."""
 
     WAITING = "waiting"
     COMPUTING = "computing"
+    SAVING = "saving"
     PUBLISHING = "publishing"
     OTHER = "other"
 
@@ -38,8 +39,7 @@ class Phase(Enum):
 class Timekeeper:
     """One run's; told by the trainer's thread (phases, ``consumed``) and by the feed's (``noted``).
 
-    ``rollout_share`` and ``trainer_share`` say which part of all devices the servers have, and the trainer: together
-    1, or each 1 where they take turns.
+    ``device_shares`` say which part of all devices the servers have, and the trainer; None where they take turns.
     """
 
     def __init__(
@@ -50,8 +50,7 @@ class Timekeeper:
         policy: str,
         bound_versions: int,
         slots_per_replica: int,
-        rollout_share: float,
-        trainer_share: float,
+        device_shares: tuple[float, float] | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
@@ -62,9 +61,12 @@ class Timekeeper:
             at_s=now_s, mode=mode, policy=policy, bound_versions=bound_versions, slots_per_replica=slots_per_replica
         )
         self._replicas = ReplicaClock(slots_per_replica=slots_per_replica, from_s=now_s)
-        self._shares = (rollout_share, trainer_share)
+        self._shares = device_shares
+        self._counted_s = now_s
         self._seconds = dict.fromkeys(Phase, 0.0)
         self._tokens: Counter[str] = Counter()
+        #: Of requests that made tokens, and of those that made none.
+        self._request_s = {True: 0.0, False: 0.0}
         self._phase, self._since_s = Phase.OTHER, now_s
         self._waited_from_s = now_s
 
@@ -82,6 +84,7 @@ class Timekeeper:
                     self._replicas.ended(notice.replica, notice.ended_s)
                     self._writer.attempt(*notice)
                     self._tokens["generated"] += notice.tokens
+                    self._request_s[notice.tokens > 0] += max(0.0, notice.ended_s - notice.began_s)
 
     def consumed(self, batch: Batch) -> None:
         """A step trains on these."""
@@ -95,7 +98,7 @@ class Timekeeper:
         with self._lock:
             now_s = self._clock()
             left, since_s = self._phase, self._since_s
-            self._seconds[left] += max(0.0, now_s - since_s)
+            self._count(now_s)
             self._phase, self._since_s = phase, now_s
             if left is Phase.WAITING:
                 self._waited_from_s = since_s
@@ -104,9 +107,16 @@ class Timekeeper:
             elif left is Phase.PUBLISHING:
                 self._writer.publication(version, since_s, now_s)
 
+    def _count(self, now_s: float) -> None:
+        """The present phase up to now."""
+        self._seconds[self._phase] += max(0.0, now_s - self._counted_s)
+        self._counted_s = now_s
+
     def metrics(self, servers: Collection[str]) -> dict[str, float]:
         """Since the last call: shares of the trainer's phases, and what share of the servers was idle and occupied."""
         with self._lock:
+            now_s = self._clock()
+            self._count(now_s)
             total_s = sum(self._seconds.values())
             found = {
                 f"scheduler/trainer_{phase.value}_share": self._seconds[phase] / total_s if total_s else 0.0
@@ -114,26 +124,31 @@ class Timekeeper:
             }
             computing_s = self._seconds[Phase.COMPUTING]
             self._seconds = dict.fromkeys(Phase, 0.0)
-            readings = self._replicas.read(self._clock(), servers)
+            readings = self._replicas.read(now_s, servers)
             tokens, self._tokens = self._tokens, Counter()
+            request_s, self._request_s = self._request_s, {True: 0.0, False: 0.0}
         found |= {f"scheduler/{name}_tokens/sum": float(number) for name, number in sorted(tokens.items())}
-        found |= self._of_the_ceiling(tokens, computing_s, total_s, [each.occupied_share for each in readings.values()])
+        kept = request_s[True] / (sum(request_s.values()) or 1.0)
+        generating_s = [min(1.0, each.occupied_share) * kept * total_s for each in readings.values()]
+        found |= self._of_the_ceiling(tokens, computing_s, total_s, generating_s)
         idle = {name: reading.idle_share for name, reading in readings.items()}
         occupied = {name: reading.occupied_share for name, reading in readings.items()}
         return found | _spread("idle", idle) | _spread("occupied", occupied)
 
     def _of_the_ceiling(
-        self, tokens: Mapping[str, int], computing_s: float, total_s: float, occupied_shares: Sequence[float]
+        self, tokens: Counter[str], computing_s: float, total_s: float, generating_s: Sequence[float]
     ) -> dict[str, float]:
         """``ceiling_share`` and ``fresh_token_share`` (design.md, "Time and shares").
 
         What devices that are never idle would have needed for the consumed tokens, at the rates that were measured, of
-        the time taken. All consumed tokens count as natural length, so what was given up is work for nothing.
+        the time taken. ``generating_s`` are seconds of each server with all slots taken by requests that made tokens.
+        All consumed tokens count as natural length, so what was given up is work for nothing. Not where servers and
+        trainer take turns: a request that waits for a server to wake looks like one that runs.
         """
-        if not (total_s and tokens.get("generated") and tokens.get("consumed")):
+        if self._shares is None or not (total_s and generating_s and tokens["generated"] and tokens["consumed"]):
             return {}
         rollout_share, trainer_share = self._shares
-        generation_s = sum(occupied_shares) / len(occupied_shares) * total_s * tokens["consumed"] / tokens["generated"]
+        generation_s = sum(generating_s) / len(generating_s) * tokens["consumed"] / tokens["generated"]
         ceiling = (generation_s * rollout_share + computing_s * trainer_share) / total_s
         return {
             "scheduler/ceiling_share": ceiling,

@@ -38,7 +38,6 @@ from pangu_verl.integrations.verl.scheduling.settings import scheduling_of
 from pangu_verl.integrations.verl.scheduling.timekeeping import Phase, Timekeeper
 from pangu_verl.scheduler.batch import Batch
 from pangu_verl.scheduler.metrics import task_metrics
-from pangu_verl.scheduler.steering import steer
 from pangu_verl.scheduler.timeline import TIMELINE_NAME
 
 
@@ -52,6 +51,7 @@ class _ScheduledTraining(AgedLoss):
                 agent[AGENT_LOOPS_KEY] = f"{ScheduledAgentLoops.__module__}.{ScheduledAgentLoops.__name__}"
         self._mailbox = start_mailbox()
         self._closing = ExitStack()
+        self._asleep = ExitStack()
         #: Those of the present step of verl's.
         self._batches: list[Batch] = []
         super().__init__(config)
@@ -114,9 +114,9 @@ class _ScheduledTraining(AgedLoss):
         """Of those that there are, as verl's balancer knows them."""
         raise NotImplementedError
 
-    def _device_shares(self) -> tuple[float, float]:
-        """Which part of all devices rollout has, and the trainer."""
-        raise NotImplementedError
+    def _device_shares(self) -> tuple[float, float] | None:
+        """Which part of all devices rollout has, and the trainer; None where they take turns."""
+        return None
 
     def _mend(self) -> None:
         """What can be mended of the servers while no step is trained."""
@@ -124,6 +124,9 @@ class _ScheduledTraining(AgedLoss):
     def fit(self, agent_loop_manager: Any) -> None:
         try:
             super().fit(agent_loop_manager)
+        except Exception:
+            self._feed.check()  # what went wrong there came first
+            raise
         finally:
             self._feed.stop()
             self._closing.close()
@@ -142,7 +145,6 @@ class _ScheduledTraining(AgedLoss):
     def on_train_begin(self) -> None:
         """In the place of verl's warm-up batches."""
         scheduler = self._feed.scheduler
-        rollout_share, trainer_share = self._device_shares()
         ray.get(self._mailbox.take.remote(0.0))  # of a validation before the first step
         self._timekeeper = Timekeeper(
             self._timeline,
@@ -150,8 +152,7 @@ class _ScheduledTraining(AgedLoss):
             policy=scheduler.policy.name,
             bound_versions=scheduler.settings.bound_versions,
             slots_per_replica=self.config.actor_rollout_ref.rollout.max_num_seqs,
-            rollout_share=rollout_share,
-            trainer_share=trainer_share,
+            device_shares=self._device_shares(),
         )
         self._closing.callback(self._timekeeper.close)
         self._feed.start()
@@ -188,13 +189,13 @@ class _ScheduledTraining(AgedLoss):
         metrics.update({f"scheduler/{name}": value for name, value in task_metrics(self._batches).items()})
         self._batches = []
         if self._controller is not None:
-            with self._feed.lock:
-                scheduler = self._feed.scheduler
-                steer(scheduler, self._controller, reading_of(metrics, scheduler.settings.batch_groups))
+            reading = reading_of(metrics, self._feed.scheduler.settings.batch_groups)
+            self._feed.steer(self._controller, reading)
         super()._compute_metrics(batch, metrics, *args, **kwargs)
 
     def _save_checkpoint(self) -> None:
-        with self._feed.lock:
+        self._enter(Phase.SAVING)
+        with self._feed.lock, self._feed.servers_stand_still():
             folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
             checkpoint.save(self._feed.scheduler, self._ledger, self._feed.known, folder)
             super()._save_checkpoint()
@@ -234,7 +235,9 @@ class ScheduledSeparate(_ScheduledTraining, PPOTrainerSeparateAsync):
 
     def _mend(self) -> None:
         self._servers.check()
-        self._publisher.take_in(self._feed.scheduler.version)
+        # Between two steps of one version the trainer's weights are no version's.
+        if self.local_trigger_step == 0:
+            self._publisher.take_in(self._feed.scheduler.version)
 
     def _device_shares(self) -> tuple[float, float]:
         rollout, trainer = self.config.actor_rollout_ref.rollout, self.config.trainer
@@ -251,8 +254,13 @@ class ScheduledColocated(_ScheduledTraining, PPOTrainerColocateAsync):
     def _server_names(self) -> list[str]:
         return list(self.llm_server_manager.server_addresses)
 
-    def _device_shares(self) -> tuple[float, float]:
-        return 1.0, 1.0
+    def on_sample_end(self) -> None:
+        super().on_sample_end()
+        self._asleep.enter_context(self._feed.servers_stand_still())
+
+    def on_step_end(self) -> None:
+        super().on_step_end()
+        self._asleep.close()
 
 
 TRAINERS = {"pangu_ssp": ScheduledSeparate, "pangu_ssp_colocate": ScheduledColocated}

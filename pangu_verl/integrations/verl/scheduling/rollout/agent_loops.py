@@ -31,6 +31,8 @@ class ScheduledAgentLoopWorker(_VerlWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._generations: dict[str, asyncio.Task[Any]] = {}
+        #: Tasks that write a row, or are about to.
+        self._writing: set[asyncio.Task[Any] | None] = set()
 
     async def give_up(self, uids: Sequence[str]) -> None:
         """Stop those of the generations that run here."""
@@ -58,13 +60,22 @@ class ScheduledAgentLoopWorker(_VerlWorker):
             self._tell(kwargs["uid"])
 
     async def _agent_loop_postprocess(self, *args: Any, **kwargs: Any) -> None:
-        writing = asyncio.ensure_future(super()._agent_loop_postprocess(*args, **kwargs))
+        ending = asyncio.ensure_future(super()._agent_loop_postprocess(*args, **kwargs))
         try:
-            await asyncio.shield(writing)
+            await asyncio.shield(ending)
         except asyncio.CancelledError:
-            # Half a row could not be found again, and not be cleared.
-            await asyncio.wait([writing])
+            # Half a row could not be found again, and not be cleared; a judge need not be waited for.
+            if ending not in self._writing:
+                ending.cancel()
+            await asyncio.wait([ending])
             raise
+        finally:
+            self._writing.discard(ending)
+
+    async def _compute_teacher_logprobs(self, *args: Any, **kwargs: Any) -> None:
+        """What verl does last before it writes a row."""
+        await super()._compute_teacher_logprobs(*args, **kwargs)
+        self._writing.add(asyncio.current_task())
 
     def _tell(self, uid: str) -> None:
         self.llm_client.mailbox.post.remote(Settled(uid))

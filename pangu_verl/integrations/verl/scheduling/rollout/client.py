@@ -40,7 +40,8 @@ class _Attempt:
     def abort(self) -> None:
         """Tell the server, if it can stop one request (vLLM and ours can); others make its tokens for nothing."""
         if self.server is not None and self.server_request_id and hasattr(self.server, "abort_request"):
-            self.server.abort_request.remote(self.server_request_id)
+            # What others keep in the prefix cache stays.
+            self.server.abort_request.remote(self.server_request_id, reset_prefix_cache=False)
 
 
 #: Of the request that the present asyncio task makes.

@@ -62,6 +62,7 @@ class Servers:
         self._starts_s: deque[float] = deque()
         self._not_before_s = clock()
         self._last_death = ""
+        self._looks_after = False
         self._error: BaseException | None = None
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pangu-servers", daemon=True)
@@ -74,14 +75,19 @@ class Servers:
         self._actors = {replica: _named(replica) for replica in self.serving}
         for replica in self.serving:
             _look_after(replica.replica_rank)
+        self._looks_after = True
         self._thread.start()
 
     def stop(self) -> None:
         """Nothing is started any more; those that died meanwhile are left out."""
         self._is_over.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        if not self._thread.is_alive():
+            return
+        self._thread.join(_PATIENCE_S)
+        try:
             self.look()
+        except Exception as error:  # noqa: BLE001 - the run ends anyway, perhaps because Ray is down
+            logger.warning("servers could not be looked at once more: %s", first_line(error))
 
     def add(self, number: int = 1) -> None:
         """Start so many more, on devices that Ray has free. They take part from the next publication at the latest."""
@@ -111,7 +117,7 @@ class Servers:
 
     def have_lost(self, replicas: list[RolloutReplica]) -> bool:
         """Whether one of them is dead; Ray may need a moment to know."""
-        if not self._actors:
+        if not self._looks_after:
             return False
         until_s = time.monotonic() + _PATIENCE_S
         while True:
@@ -193,24 +199,26 @@ class Servers:
 
     def _start(self, rank: int) -> None:
         """A number of its own, since Ray may still know the names of the one that died."""
-        _look_after(rank)
         config = self._manager.rollout_config
-        replica = self._manager.rollout_replica_class(
-            replica_rank=rank,
-            config=config,
-            model_config=self._manager.model_config,
-            gpus_per_node=config.n_gpus_per_node,
-        )
+        replica = None
         try:
+            _look_after(rank)
+            replica = self._manager.rollout_replica_class(
+                replica_rank=rank,
+                config=config,
+                model_config=self._manager.model_config,
+                gpus_per_node=config.n_gpus_per_node,
+            )
             asyncio.run(replica.init_standalone())
             actors = _named(replica)
         except Exception as error:  # noqa: BLE001 - whatever a server cannot start of, the others go on
             logger.warning("rollout server %d could not be started: %s", rank, first_line(error))
-            _release(replica, {})
             with self._lock:
                 self._starting -= 1
                 self._last_death = f"rollout server {rank} could not be started: {first_line(error)}"
                 self._not_before_s = self._clock() + REST_AFTER_A_FAILED_START_S
+            if replica is not None:
+                _release(replica, {})
             return
         with self._lock:
             self._starting -= 1
