@@ -35,6 +35,7 @@ def scheduling(folder: Path) -> Scheduling:
         log_prob_gap_alarm=None,
         weights_checksum=True,
         controller=None,
+        known_prompts=None,
     )
 
 

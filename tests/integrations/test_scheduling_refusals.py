@@ -63,6 +63,7 @@ SSP = {"trainer__v1__trainer_mode": "pangu_ssp", "trainer__v1__pangu_ssp__parame
             },
             "least_bound_versions=0 with the policy mask",
         ),
+        ({"pangu__scheduler__known_prompts": "nowhere.json"}, r"known_prompts=nowhere\.json is no file"),
         ({"pangu__scheduler__wave_groups": 1}, "wave_groups=1 is less than a batch"),
         ({"skip__rollout_tq__enable": True}, "skip.rollout_tq.enable=true"),
         ({"actor_rollout_ref__rollout__calculate_log_probs": False}, "set .*calculate_log_probs=true"),

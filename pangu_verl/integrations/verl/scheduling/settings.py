@@ -43,6 +43,7 @@ class Scheduling:
     log_prob_gap_alarm: float | None
     weights_checksum: bool
     controller: BoundController | None
+    known_prompts: Path | None
 
 
 def scheduling_of(config: DictConfig, parameter_sync_step: int) -> Scheduling:
@@ -68,6 +69,7 @@ def scheduling_of(config: DictConfig, parameter_sync_step: int) -> Scheduling:
         staleness_weight=_number(found, "staleness_weight", most=1.0) or 1.0,
         log_prob_gap_alarm=_number(found, "log_prob_gap_alarm"),
         weights_checksum=_flag(found, "weights_checksum"),
+        known_prompts=_file(found, "known_prompts"),
         controller=_controller(found["controller"], found["controller_options"], plugins.bound_controllers),
     )
 
@@ -116,6 +118,15 @@ def _number(found: Mapping[str, Any], name: str, *, most: float = math.inf) -> f
         expected = "above 0" if math.isinf(most) else f"above 0 and up to {most:g}"
         raise WrongUse(f"{KEY}.{name} is a number {expected}, or null, not {value!r}; correct it")
     return float(value)
+
+
+def _file(found: Mapping[str, Any], name: str) -> Path | None:
+    if found[name] is None:
+        return None
+    file = Path(str(found[name]))
+    if not file.is_file():
+        raise WrongUse(f"{KEY}.{name}={file} is no file; name one that a checkpoint holds, or null")
+    return file
 
 
 def _flag(found: Mapping[str, Any], name: str) -> bool:

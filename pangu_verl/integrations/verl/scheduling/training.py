@@ -80,7 +80,9 @@ class _ScheduledTraining(AgedLoss):
             prompts = PromptRows(rollout.n, checkpoint.known_prompts(folder, len(self.train_dataset)))
             scheduler, self._ledger, rows = checkpoint.resume(scheduling, folder, steps, prompts, rollout.n)
         else:
-            prompts = PromptRows(rollout.n, KnownPrompts(len(self.train_dataset)))
+            file = scheduling.known_prompts
+            known = KnownPrompts.load(file) if file else KnownPrompts(len(self.train_dataset))
+            prompts = PromptRows(rollout.n, known)
             scheduler, self._ledger = checkpoint.begin(scheduling)
         self._closing.callback(self._ledger.close)
         self._timeline = scheduling.ledger.with_name(TIMELINE_NAME)
