@@ -146,11 +146,11 @@ def test_the_bound_that_a_controller_moved_is_in_force_again(
     assert scheduler.settings.bound_versions == bound_versions
 
 
-def test_nothing_is_known_of_data_of_another_size(tmp_path: Path) -> None:
-    scheduler, ledger = checkpoint.begin(scheduling(tmp_path))
-    known = KnownPrompts(10)
-    known.row_of("sums", "1 + 1?", 0)
-    checkpoint.save(scheduler, ledger, known, tmp_path / "global_step_0")
+def test_what_a_controller_moved_is_refused_where_it_is_damaged(rollout: ScriptedRollout, tmp_path: Path) -> None:
+    order = replace(scheduling(tmp_path), controller=Adaptive())
+    scheduler, ledger = checkpoint.begin(order)
+    checkpoint.save(scheduler, ledger, KnownPrompts(0), tmp_path / "global_step_0")
     ledger.close()
-    assert checkpoint.known_prompts(tmp_path / "global_step_0", 10).row_of("sums", "2 + 2?", 0) == 1
-    assert checkpoint.known_prompts(tmp_path / "global_step_0", 11).row_of("sums", "2 + 2?", 0) == 0
+    (tmp_path / "global_step_0/ledger/in_force.json").write_text("{")
+    with pytest.raises(RunFailed, match=r"in_force\.json is damaged"):
+        checkpoint.resume(order, tmp_path / "global_step_0", 0, PromptRows(TRAJECTORIES), TRAJECTORIES)

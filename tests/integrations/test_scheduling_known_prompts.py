@@ -49,7 +49,7 @@ def test_a_prompt_beyond_the_size_of_the_data_is_expected_to_be_as_its_task() ->
 
 def test_a_checkpoint_knows_the_same(tmp_path: Path) -> None:
     taught().save(tmp_path / "known.json")
-    known = KnownPrompts.load(tmp_path / "known.json")
+    known = KnownPrompts.load(tmp_path / "known.json", 10)
     assert known.row_of("sums", OTHER, 1) == 1
     assert [known.estimate("sums", row) for row in (0, 1, None)] == [
         taught().estimate("sums", row) for row in (0, 1, None)
@@ -64,15 +64,22 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     file = tmp_path / "known.json"
     file.write_text(text)
     with pytest.raises(RunFailed, match=r"known\.json is no history of prompts"):
-        KnownPrompts.load(file)
+        KnownPrompts.load(file, 10)
 
 
-def test_more_prompts_than_rows_are_refused(tmp_path: Path) -> None:
+def test_a_prompt_that_comes_twice_in_a_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "known.json"
     taught().save(file)
-    file.write_text(file.read_text().replace('"prompts": [', '"prompts": [' + '"a", "a", '))
-    with pytest.raises(RunFailed, match="different lengths"):
-        KnownPrompts.load(file)
+    file.write_text(file.read_text().replace('"prompts": [', '"prompts": ["a", "a", '))
+    with pytest.raises(RunFailed, match="a prompt comes twice"):
+        KnownPrompts.load(file, 10)
+
+
+def test_what_is_known_has_room_for_the_prompts_of_other_data(tmp_path: Path) -> None:
+    taught().save(tmp_path / "known.json")
+    known = KnownPrompts.load(tmp_path / "known.json", 1)
+    assert [known.row_of("maths", question, 0) for question in ("1?", "2?")] == [2, None]
+    assert known.row_of("sums", ASKED, 0) == 0
 
 
 def test_text_that_is_no_unicode_is_a_prompt_as_well() -> None:

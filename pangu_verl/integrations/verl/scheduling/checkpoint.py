@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from pangu_verl.errors import RunFailed, WrongUse
+from pangu_verl.errors import RunFailed, WrongUse, first_line
 from pangu_verl.integrations.verl.scheduling import arrivals
 from pangu_verl.integrations.verl.scheduling.arrivals import Row
 from pangu_verl.integrations.verl.scheduling.known_prompts import KnownPrompts
@@ -55,11 +55,7 @@ def save(scheduler: Scheduler, ledger: Ledger, known: KnownPrompts, checkpoint: 
 def known_prompts(checkpoint: Path, num_rows: int) -> KnownPrompts:
     """What the run had learnt of its prompts by then; nothing where the checkpoint does not say."""
     file = checkpoint / _FOLDER / _KNOWN_PROMPTS
-    known = KnownPrompts.load(file) if file.is_file() else KnownPrompts(num_rows)
-    if known.num_rows != num_rows:
-        logger.warning("the data has %d rows and had %d: nothing is known of its prompts", num_rows, known.num_rows)
-        return KnownPrompts(num_rows)
-    return known
+    return KnownPrompts.load(file, num_rows) if file.is_file() else KnownPrompts(num_rows)
 
 
 def _in_force(scheduling: Scheduling, folder: Path) -> SchedulerSettings:
@@ -67,7 +63,10 @@ def _in_force(scheduling: Scheduling, folder: Path) -> SchedulerSettings:
     file = folder / _IN_FORCE
     if scheduling.controller is None or not file.is_file():
         return scheduling.settings
-    return replace(scheduling.settings, **json.loads(file.read_text()))
+    try:
+        return replace(scheduling.settings, **json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise RunFailed(f"{file} is damaged ({first_line(error)}); resume from another checkpoint") from error
 
 
 def resume(
@@ -80,12 +79,12 @@ def resume(
             f"{checkpoint} has no ledger, so it was not made by one of our trainer modes; resume in the mode that made "
             "it, or start afresh"
         )
+    settings = _in_force(scheduling, checkpoint / _FOLDER)
     whole = arrivals.whole_generations(trajectories)
     payloads = [(key, member) for key, _ in whole for member in range(trajectories)]
     ledger, report = ledger_resume.restore(
         mark, scheduling.ledger, scheduling.run_id, steps - 1, payloads, durability=scheduling.durability
     )
-    settings = _in_force(scheduling, checkpoint / _FOLDER)
     scheduler = Scheduler.restore(settings, scheduling.policy, ledger, scheduling.priority)
     if unlike := [group for group in scheduler.live.values() if group.prompt.trajectories != trajectories]:
         ledger.close()

@@ -184,12 +184,8 @@ class Feed:
         """That the trainer waits, and for whom: a session that hangs would otherwise be a silent standstill."""
         counts = {state.name.lower(): self.scheduler.num_groups(state) for state in LIVE_STATES}
         oldest = next((group for group in self.scheduler.live.values() if group.state is State.RUNNING), None)
-        logger.warning(
-            "no step for %d s: %s; the oldest that runs is %s",
-            TOLD_AFTER_S,
-            counts,
-            oldest and uid_of(oldest.key, oldest.attempt),
-        )
+        uid = oldest and uid_of(oldest.key, oldest.attempt)
+        logger.warning("no step for %d s: %s; the oldest that runs is %s", TOLD_AFTER_S, counts, uid)
 
     def _run(self) -> None:
         while not self._is_over.wait(SHORTEST_WAIT_S):

@@ -26,10 +26,6 @@ class KnownPrompts:
         self._history = PromptHistory(num_rows)
         self._rows: dict[str, int] = {}
 
-    @property
-    def num_rows(self) -> int:
-        return self._history.num_rows
-
     def row_of(self, task: str, messages: object, index: object) -> int | None:
         """A number for the prompt: the same whenever it comes. None where there are more than there should be."""
         # Of what is no text, an image say, the kind alone: how else it is written may change from epoch to epoch.
@@ -52,15 +48,16 @@ class KnownPrompts:
         file.write_text(json.dumps({"prompts": list(self._rows), "history": self._history.to_json()}))
 
     @classmethod
-    def load(cls, file: Path) -> Self:
-        """What ``save`` wrote. Raises ``RunFailed`` for anything else."""
+    def load(cls, file: Path, num_rows: int) -> Self:
+        """What ``save`` wrote, with room for ``num_rows`` new prompts. Raises ``RunFailed`` for anything else."""
         try:
             found: dict[str, Any] = json.loads(file.read_text())
             known = cls(0)
+            found["history"]["num_rows"] = len(found["prompts"]) + num_rows
             known._history = PromptHistory.from_json(found["history"])
             known._rows = {str(digest): row for row, digest in enumerate(found["prompts"])}
-            if not len(found["prompts"]) == len(known._rows) <= known._history.num_rows:
-                raise ValueError("prompts and their history are of different lengths")
+            if len(known._rows) < len(found["prompts"]):
+                raise ValueError("a prompt comes twice")
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise RunFailed(
                 f"{file} is no history of prompts ({first_line(error)}); delete it to go on without, or resume from "

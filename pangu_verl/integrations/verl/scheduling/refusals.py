@@ -103,7 +103,7 @@ def _refuse_correction(config: DictConfig, scheduling: Scheduling) -> None:
         )
     keeps_log_probs = config.actor_rollout_ref.rollout.calculate_log_probs
     if (bound or controller is not None) and not keeps_log_probs:
-        reason = f"bound_versions={bound}" if bound else f"controller={controller.name if controller else None}"
+        reason = f"controller={controller.name}" if controller and not bound else f"bound_versions={bound}"
         raise WrongUse(
             f"{KEY}.{reason} trains on tokens of older policies, whose log-probabilities nobody keeps; set "
             "actor_rollout_ref.rollout.calculate_log_probs=true"

@@ -74,14 +74,15 @@ class _ScheduledTraining(AgedLoss):
         self._controller = scheduling.controller
         rollout = self.config.actor_rollout_ref.rollout
         rows: dict[str, tuple[Row, ...]] = {}
+        num_rows = len(self.train_dataset)
         if self.global_steps:
             steps = self.global_steps * self.parameter_sync_step
             folder = resumed_checkpoint(self.config, self.global_steps)
-            prompts = PromptRows(rollout.n, checkpoint.known_prompts(folder, len(self.train_dataset)))
+            prompts = PromptRows(rollout.n, checkpoint.known_prompts(folder, num_rows))
             scheduler, self._ledger, rows = checkpoint.resume(scheduling, folder, steps, prompts, rollout.n)
         else:
             file = scheduling.known_prompts
-            known = KnownPrompts.load(file) if file else KnownPrompts(len(self.train_dataset))
+            known = KnownPrompts.load(file, num_rows) if file else KnownPrompts(num_rows)
             prompts = PromptRows(rollout.n, known)
             scheduler, self._ledger = checkpoint.begin(scheduling)
         self._closing.callback(self._ledger.close)
@@ -126,8 +127,8 @@ class _ScheduledTraining(AgedLoss):
     def fit(self, agent_loop_manager: Any) -> None:
         try:
             super().fit(agent_loop_manager)
-        except Exception:
-            self._feed.check()  # what went wrong there came first
+        except Exception:  # of whatever kind, it may follow from what went wrong in the feed, which is then told
+            self._feed.check()
             raise
         finally:
             self._feed.stop()

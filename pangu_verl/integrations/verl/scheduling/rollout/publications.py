@@ -78,7 +78,7 @@ class Publisher(CheckpointEngineManager):
             self.replicas = replicas
             try:
                 metrics: dict[str, Any] = super().update_weights(version)
-            except Exception:
+            except Exception:  # a server that died shows as whatever verl was doing with it
                 if not self._servers.have_lost(replicas):
                     raise
                 self._wait_for_senders(version)
